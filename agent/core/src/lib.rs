@@ -1,0 +1,1 @@
+//! What an agent decides, without a clock or IO
