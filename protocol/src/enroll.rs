@@ -152,9 +152,11 @@ impl FirstAnswer {
     pub fn encode(&self) -> Vec<u8> {
         use wire::first_answer::Answer;
         let answer = match self {
-            Self::Enrolled(enrolled) => {
-                Answer::Enrolled(wire::Enrolled { host: enrolled.host.to_string(), path: enrolled.path.clone(), certificate_der: enrolled.certificate_der.clone() })
-            }
+            Self::Enrolled(enrolled) => Answer::Enrolled(wire::Enrolled {
+                host: enrolled.host.to_string(),
+                path: enrolled.path.clone(),
+                certificate_der: enrolled.certificate_der.clone(),
+            }),
             Self::Refused(refusal) => Answer::Refusal(wire::Refusal { reason: refusal.reason.clone(), message: refusal.message.clone() }),
         };
         wire::FirstAnswer { answer: Some(answer) }.encode_to_vec()
@@ -176,9 +178,10 @@ impl FirstAnswer {
                     certificate_der: enrolled.certificate_der,
                 }))
             }
-            Answer::Refusal(refusal) => {
-                Ok(Self::Refused(Refusal { reason: text("refusal.reason", refusal.reason, NAME_MAX_BYTES)?, message: text("refusal.message", refusal.message, TEXT_MAX_BYTES)? }))
-            }
+            Answer::Refusal(refusal) => Ok(Self::Refused(Refusal {
+                reason: text("refusal.reason", refusal.reason, NAME_MAX_BYTES)?,
+                message: text("refusal.message", refusal.message, TEXT_MAX_BYTES)?,
+            })),
         }
     }
 }

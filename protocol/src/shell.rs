@@ -198,7 +198,8 @@ mod tests {
     #[test]
     fn requests_read_back() {
         let size = WindowSize { columns: 80, rows: 24 };
-        let open = ShellOpen { session: Id::new(1, [1; 10]), run_as: "root".into(), term: "xterm".into(), size, command: Some("id\n".into()), lang: String::new() };
+        let open =
+            ShellOpen { session: Id::new(1, [1; 10]), run_as: "root".into(), term: "xterm".into(), size, command: Some("id\n".into()), lang: String::new() };
         for request in [
             ShellRequest::Open(open),
             ShellRequest::Input(vec![0, 255]),
