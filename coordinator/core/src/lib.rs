@@ -5,5 +5,6 @@
 pub mod access;
 pub mod audit;
 pub mod enroll;
+pub mod firewall;
 pub mod limits;
 pub mod tenancy;
