@@ -1,3 +1,14 @@
 //! Firewalls: what a rule may say, how layers combine into one host's policy, and which rule decides a packet.
 
+mod compile;
+mod evaluate;
 pub mod rule;
+mod selector;
+mod transport;
+mod validate;
+
+pub use compile::{Addresses, CompileError, Firewall, Placement, StoredRule, compile, next_expiry, references};
+pub use evaluate::{DecidedBy, Decision, Packet, evaluate};
+pub use selector::{InvalidSelector, Selector};
+pub use transport::{InvalidPorts, UnknownProtocol, read_ports, read_protocol};
+pub use validate::{FieldFault, validate};
