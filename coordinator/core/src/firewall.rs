@@ -1,7 +1,11 @@
 //! Firewalls: what a rule may say, how layers combine into one host's policy, and which rule decides a packet.
 
+#[cfg(test)]
+mod cases;
 mod compile;
 mod evaluate;
+#[cfg(test)]
+mod oracle;
 pub mod rule;
 mod selector;
 mod transport;
