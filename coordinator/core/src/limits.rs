@@ -32,3 +32,7 @@ pub const SHELL_IDLE_DEFAULT_MS: u64 = 15 * 60 * 1_000;
 pub const FIELD_FAULTS_MAX: usize = 100;
 /// One host's policy as it is sent: a control frame, less room for what is around it.
 pub const POLICY_MAX_BYTES: usize = loopback_protocol::limits::CONTROL_FRAME_MAX_BYTES - 64 * 1024;
+/// From asking a host for a shell to its answer.
+pub const SHELL_OPENING_MAX_MS: u64 = 15 * 1_000;
+/// One session's recording.
+pub const RECORDING_MAX_BYTES: u64 = 1024 * 1024 * 1024;
