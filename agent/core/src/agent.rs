@@ -31,6 +31,8 @@ pub enum Event {
         /// A random number in `0.0..1.0`, for the pause before the next attempt.
         jitter: f64,
     },
+    /// The coordinator's name has other addresses than before.
+    CoordinatorMoved,
     /// The coordinator said something.
     Message(CoordinatorMessage),
     /// The policy asked for is in the kernel, or is not, in the kernel's words. There is one at a time.
@@ -185,6 +187,7 @@ impl Agent {
             Event::Tick => {}
             Event::LinkUp => self.link_up(now, outputs),
             Event::LinkDown { loss, jitter } => self.link_down(&loss, jitter, now),
+            Event::CoordinatorMoved => self.enforcement.coordinator_moved(),
             Event::Message(message) => self.message(message, now, outputs),
             Event::FirewallFinished(result) => self.firewall_finished(result, now, outputs),
             Event::FactsObserved(facts) => self.facts_observed(facts, outputs),

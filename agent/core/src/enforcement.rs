@@ -21,6 +21,8 @@ pub struct Enforcement {
     /// Of the newest policy dealt with.
     status: Option<PolicyStatus>,
     reported: bool,
+    /// The coordinator is at other addresses than those the enforced policy lets through.
+    coordinator_moved: bool,
 }
 
 /// What runs beside the loop.
@@ -29,6 +31,13 @@ enum Work {
     Idle,
     Applying(Applying),
     RollingBack(RollingBack),
+    Refreshing(Refreshing),
+}
+
+/// What is enforced, applied again.
+#[derive(Debug)]
+struct Refreshing {
+    next: Option<Arc<Policy>>,
 }
 
 #[derive(Debug)]
@@ -47,7 +56,7 @@ struct RollingBack {
 impl Enforcement {
     /// Begins with what the kernel already enforces.
     pub fn new(enforced: Option<Arc<Policy>>) -> Self {
-        Self { confirmed: enforced.clone(), enforced, work: Work::Idle, confirm: Confirm::new(), status: None, reported: true }
+        Self { confirmed: enforced.clone(), enforced, work: Work::Idle, confirm: Confirm::new(), status: None, reported: true, coordinator_moved: false }
     }
 
     /// The digest of what the kernel enforces.
@@ -69,7 +78,7 @@ impl Enforcement {
         let policy = Arc::new(policy);
         match &mut self.work {
             Work::Idle => self.apply(policy, outputs),
-            Work::Applying(Applying { next, .. }) | Work::RollingBack(RollingBack { next, .. }) => *next = Some(policy),
+            Work::Applying(Applying { next, .. }) | Work::RollingBack(RollingBack { next, .. }) | Work::Refreshing(Refreshing { next }) => *next = Some(policy),
         }
     }
 
@@ -77,6 +86,7 @@ impl Enforcement {
     pub fn finished(&mut self, result: Result<(), String>, now: Now, outputs: &mut Vec<Output>) {
         let next = match std::mem::replace(&mut self.work, Work::Idle) {
             Work::Idle => None,
+            Work::Refreshing(Refreshing { next }) => next,
             Work::Applying(Applying { policy, next }) => {
                 self.applied(policy, result, now);
                 next
@@ -99,13 +109,21 @@ impl Enforcement {
         }
     }
 
+    /// What is enforced must be applied again, so that it lets the coordinator through where it is now.
+    pub const fn coordinator_moved(&mut self) {
+        self.coordinator_moved = true;
+    }
+
     /// Goes back if the confirmation is overdue. A newer policy under way takes the place of the overdue one, so it waits for that.
     pub fn run_due(&mut self, now_ms: u64, outputs: &mut Vec<Output>) {
-        let (Work::Idle, Some(from)) = (&self.work, &self.enforced) else { return };
-        if self.confirm.expired(now_ms) == Some(from.generation) {
+        let (Work::Idle, Some(enforced)) = (&self.work, &self.enforced) else { return };
+        if self.confirm.expired(now_ms) == Some(enforced.generation) {
             let to = self.confirmed.clone().unwrap_or_else(|| Arc::new(Policy::unfiltered(0)));
             outputs.push(Output::ApplyPolicy(Arc::clone(&to)));
-            self.work = Work::RollingBack(RollingBack { to, from: Arc::clone(from), next: None });
+            self.work = Work::RollingBack(RollingBack { to, from: Arc::clone(enforced), next: None });
+        } else if std::mem::take(&mut self.coordinator_moved) {
+            outputs.push(Output::ApplyPolicy(Arc::clone(enforced)));
+            self.work = Work::Refreshing(Refreshing { next: None });
         }
     }
 
@@ -132,6 +150,7 @@ impl Enforcement {
         let under_way = match &self.work {
             Work::Applying(applying) => Some(applying.next.as_ref().unwrap_or(&applying.policy)),
             Work::RollingBack(rolling_back) => rolling_back.next.as_ref(),
+            Work::Refreshing(refreshing) => refreshing.next.as_ref(),
             Work::Idle => None,
         };
         // What is being taken back may be wanted again.
@@ -210,8 +229,9 @@ mod tests {
         Confirm(u64),
         At(u64),
         NewLink,
+        Move,
     }
-    use Step::{At, Confirm, Finish, NewLink, Want};
+    use Step::{At, Confirm, Finish, Move, NewLink, Want};
 
     fn check(steps: &[(Step, &[&str])]) {
         let mut enforcement = Enforcement::new(None);
@@ -223,6 +243,7 @@ mod tests {
                 Confirm(generation) => enforcement.confirmed(*generation),
                 At(ms) => enforcement.run_due(*ms, &mut outputs),
                 NewLink => enforcement.link_is_new(),
+                Move => enforcement.coordinator_moved(),
             }
             enforcement.report(&mut outputs);
             assert_eq!(words(&mut outputs), *expected, "step {number}");
@@ -292,6 +313,19 @@ mod tests {
     #[test]
     fn a_new_link_hears_the_last_status_again() {
         check(&[(NewLink, &[]), (Want(1), &["apply 1"]), (Finish(Ok(()), 0), &["1 applied"]), (NewLink, &["1 applied"]), (At(1), &[])]);
+    }
+
+    #[test]
+    fn a_coordinator_that_moved_is_let_through_where_it_is() {
+        check(&[
+            (Want(1), &["apply 1"]),
+            (Move, &[]),
+            (Finish(Ok(()), 0), &["1 applied"]),
+            (At(1), &["apply 1"]),
+            (Want(2), &[]),
+            (Finish(Ok(()), 2), &["apply 2"]),
+            (At(3), &[]),
+        ]);
     }
 
     #[test]
