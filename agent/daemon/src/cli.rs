@@ -284,7 +284,9 @@ mod tests {
 
     #[test]
     fn a_session_takes_its_arguments_as_they_are() {
-        let Command::SessionExec { args } = Cli::try_parse_from(["loopback-agent", "session-exec", "--", "-l", "--config"]).unwrap().command else { panic!("another command") };
+        let Command::SessionExec { args } = Cli::try_parse_from(["loopback-agent", "session-exec", "--", "-l", "--config"]).unwrap().command else {
+            panic!("another command")
+        };
         assert_eq!(args, ["-l", "--config"]);
     }
 }

@@ -1,5 +1,7 @@
 //! The agent's configuration. The comments of [`Settings`] are the default file that `loopback-agent config default` prints. It reads no environment.
 
+#![expect(unused_qualifications, reason = "the derive of `Config` names the nested types through their paths")]
+
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -45,7 +45,16 @@ impl Diagnosis {
     /// Looks at everything.
     pub async fn make(settings: &Settings) -> Self {
         let keystore = Keystore::peek(&settings.state_dir);
-        let checks = vec![root(), firewall(settings).await, proc(), terminals(), cgroups(), state_dir(&keystore), certificate(&keystore), coordinator(settings, &keystore).await];
+        let checks = vec![
+            root(),
+            firewall(settings).await,
+            proc(),
+            terminals(),
+            cgroups(),
+            state_dir(&keystore),
+            certificate(&keystore),
+            coordinator(settings, &keystore).await,
+        ];
         Self { checks }
     }
 
@@ -131,7 +140,9 @@ fn cgroups() -> Check {
     let mounted = mounts.lines().find(|line| line.split(" - ").nth(1).is_some_and(|rest| rest.starts_with("cgroup2 ")));
     match mounted.and_then(|line| line.split(' ').nth(4)) {
         Some(path) => Check::ok(NAME, format!("cgroup v2 is mounted at {path}")),
-        None => Check::warn(NAME, "cgroup v2 is not mounted; processes that leave a shell's session could outlive it", "mount -t cgroup2 cgroup2 /sys/fs/cgroup"),
+        None => {
+            Check::warn(NAME, "cgroup v2 is not mounted; processes that leave a shell's session could outlive it", "mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+        }
     }
 }
 
@@ -140,7 +151,11 @@ fn state_dir(keystore: &Keystore) -> Check {
     let dir = keystore.dir().display();
     match fs::metadata(keystore.dir()).map(|metadata| metadata.permissions().mode() & 0o777) {
         Ok(mode) if mode & 0o077 == 0 => Check::ok(NAME, format!("{dir} is closed to others")),
-        Ok(mode) => Check::fail(NAME, format!("{dir} is open to others (mode {mode:o}); it holds the host's key"), "close it: chmod 700, and join anew if someone may have read the key"),
+        Ok(mode) => Check::fail(
+            NAME,
+            format!("{dir} is open to others (mode {mode:o}); it holds the host's key"),
+            "close it: chmod 700, and join anew if someone may have read the key",
+        ),
         Err(error) => Check::warn(NAME, format!("{dir}: {error}"), "`loopback-agent join` makes it"),
     }
 }
@@ -148,7 +163,8 @@ fn state_dir(keystore: &Keystore) -> Check {
 fn certificate(keystore: &Keystore) -> Check {
     const NAME: &str = "certificate";
     const RENEW: &str = "start the agent: systemctl start loopback-agent; it renews with the proof of its key";
-    let validity = keystore.identity().and_then(|_| keystore.credentials()).and_then(|credentials| Ok(credentials.key.validity_of(&credentials.certificate_der)?));
+    let validity =
+        keystore.identity().and_then(|_| keystore.credentials()).and_then(|credentials| Ok(credentials.key.validity_of(&credentials.certificate_der)?));
     let left_ms = |until_ms: u64| u128::from(until_ms.saturating_sub(unix_ms()));
     match validity {
         Ok(validity) if left_ms(validity.until_ms) == 0 => Check::fail(NAME, format!("expired {}", rfc3339(validity.until_ms)), RENEW),

@@ -83,7 +83,11 @@ impl EnrollError {
     /// Whether another try later may do, because nobody was there.
     #[must_use]
     pub const fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Dial(DialError::Silent(_) | DialError::Unresolved { .. } | DialError::Handshake(_)) | Self::Contact(ContactError::Lost(_) | ContactError::Timeout))
+        matches!(
+            self,
+            Self::Dial(DialError::Silent(_) | DialError::Unresolved { .. } | DialError::Handshake(_))
+                | Self::Contact(ContactError::Lost(_) | ContactError::Timeout)
+        )
     }
 }
 

@@ -243,7 +243,12 @@ mod tests {
     use crate::hostkey::HostKey;
 
     fn identity() -> Identity {
-        Identity { host: Id::new(1, [1; 10]), path: "acme/prod/web/host-1".into(), coordinator: "127.0.0.1:8443".into(), server_name: "loopback-coordinator".into() }
+        Identity {
+            host: Id::new(1, [1; 10]),
+            path: "acme/prod/web/host-1".into(),
+            coordinator: "127.0.0.1:8443".into(),
+            server_name: "loopback-coordinator".into(),
+        }
     }
 
     fn credentials() -> Credentials {

@@ -47,7 +47,11 @@ impl Link {
 
     async fn connect(&self) -> Result<Dialled, LinkLoss> {
         let other = |error: &dyn std::error::Error| LinkLoss::Other(chain(error));
-        let config = self.keystore.credentials().map_err(|error| other(&error)).and_then(|credentials| quic::link_config(&credentials).map_err(|error| other(&error)))?;
+        let config = self
+            .keystore
+            .credentials()
+            .map_err(|error| other(&error))
+            .and_then(|credentials| quic::link_config(&credentials).map_err(|error| other(&error)))?;
         if self.coordinator.resolve().await.map_err(|error| other(&error))? {
             self.tell(Event::CoordinatorMoved).await;
         }

@@ -69,7 +69,9 @@ impl Observer {
                 self.use_spool(|spool| spool.push(&schema, &frame));
                 None
             }
-            Order::Read { after_sequence, frames_max } => Some(Event::SpoolRead(self.use_spool(|spool| spool.pending(after_sequence, frames_max)).unwrap_or_default())),
+            Order::Read { after_sequence, frames_max } => {
+                Some(Event::SpoolRead(self.use_spool(|spool| spool.pending(after_sequence, frames_max)).unwrap_or_default()))
+            }
             Order::Forget(sequence) => {
                 self.use_spool(|spool| spool.acknowledge(sequence));
                 None

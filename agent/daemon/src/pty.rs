@@ -17,7 +17,12 @@ pub struct ShellConfig {
 pub struct SessionError;
 
 /// stand-in
-pub async fn serve<W: AsyncWrite + Unpin + Send, R: AsyncRead + Unpin + Send>(_send: W, _recv: R, _config: &ShellConfig, cancel: CancellationToken) -> Result<(), SessionError> {
+pub async fn serve<W: AsyncWrite + Unpin + Send, R: AsyncRead + Unpin + Send>(
+    _send: W,
+    _recv: R,
+    _config: &ShellConfig,
+    cancel: CancellationToken,
+) -> Result<(), SessionError> {
     cancel.cancelled().await;
     Ok(())
 }

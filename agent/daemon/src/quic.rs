@@ -9,13 +9,13 @@ use loopback_protocol::version::{ALPN_ENROLL, ALPN_LINK};
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig};
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use rustls::ConfigBuilder;
 use rustls::RootCertStore;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
-use rustls::ConfigBuilder;
 
 use crate::keystore::Credentials;
-use crate::limits::{COORDINATOR_ADDRESSES_MAX, CONNECT_TIMEOUT, SESSIONS_MAX, UDP_RECEIVE_BUFFER_BYTES};
+use crate::limits::{CONNECT_TIMEOUT, COORDINATOR_ADDRESSES_MAX, SESSIONS_MAX, UDP_RECEIVE_BUFFER_BYTES};
 use crate::pinned_ca::PinnedCa;
 
 /// What every coordinator's certificate is named, whatever address it is reached at.
