@@ -71,6 +71,7 @@ pub struct Observation {
 
 /// Everything an agent wants done.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "outputs live for a moment, in one vector that is reused; a box for each message would cost more")]
 pub enum Output {
     /// Opens a link; answered by [`Event::LinkUp`] or [`Event::LinkDown`].
     Connect,

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use loopback_agent_core::modules::Module;
 use loopback_protocol::firewall::Policy;
 use loopback_protocol::secret::JoinString;
 use serde::Serialize;
@@ -178,6 +179,7 @@ impl Command {
                 Ok(if diagnosis.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
             }
             Self::Leave { yes: _ } => leave(settings).await,
+            Self::Firewall(Firewall::Restore) if !settings.allow.contains(&Module::Firewall) => print("the firewall is forbidden by this host's configuration"),
             Self::Firewall(Firewall::Restore) => match nft::restore(&settings.state_dir).await? {
                 Some(policy) => print(&format!("generation {} is in the kernel", policy.generation)),
                 None => print("no policy was ever applied"),

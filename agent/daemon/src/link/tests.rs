@@ -90,8 +90,8 @@ async fn a_host_beats_survives_its_coordinator_and_loses_no_frame() {
     let agent = machine.run("['metrics', 'shell']");
     let mut link = coordinator.link().await;
     link.welcome().await;
-    link.until(heartbeat).await;
     let unacknowledged = link.until(frame_sequence).await;
+    link.until(heartbeat).await;
 
     let port = coordinator.port();
     drop(link);
