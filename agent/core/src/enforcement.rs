@@ -159,6 +159,7 @@ impl Enforcement {
     }
 
     fn apply(&mut self, policy: Arc<Policy>, outputs: &mut Vec<Output>) {
+        self.coordinator_moved = false;
         outputs.push(Output::ApplyPolicy(Arc::clone(&policy)));
         self.work = Work::Applying(Applying { policy, next: None });
     }
@@ -318,6 +319,8 @@ mod tests {
     #[test]
     fn a_coordinator_that_moved_is_let_through_where_it_is() {
         check(&[
+            (Move, &[]),
+            (At(0), &[]),
             (Want(1), &["apply 1"]),
             (Move, &[]),
             (Finish(Ok(()), 0), &["1 applied"]),

@@ -1,7 +1,8 @@
 //! The command line of `loopback-agent`. Exit codes: 0 done, 1 refused or failed, 2 usage, 3 cannot reach the coordinator.
 
 use std::ffi::OsString;
-use std::io::{Read as _, Write as _};
+use std::fs::File;
+use std::io::{Read, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,6 +22,7 @@ use crate::enroll::{self, Joined};
 use crate::eventloop;
 use crate::host;
 use crate::keystore::Keystore;
+use crate::limits::TOKEN_FILE_MAX_BYTES;
 use crate::nft;
 use crate::pty;
 use crate::status::Status;
@@ -31,7 +33,7 @@ const NAME: &str = "loopback-agent";
 const WORKER_THREADS: usize = 2;
 
 /// The Loopback host agent.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = NAME, version, about, max_term_width = 100)]
 struct Cli {
     /// The configuration; absent it may be only at its default place, /etc/loopback/agent.toml.
@@ -44,7 +46,7 @@ struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Makes this machine a host of a coordinator.
     Join(Join),
@@ -85,7 +87,8 @@ enum Command {
     },
 }
 
-#[derive(Debug, clap::Args)]
+/// It shows itself to nobody: it holds a token.
+#[derive(clap::Args)]
 struct Join {
     /// Where the coordinator is.
     #[arg(long, value_name = "HOST:PORT")]
@@ -208,16 +211,15 @@ impl Join {
     }
 
     fn token(&self) -> Result<String, Failure> {
-        match (&self.token_file, &self.token) {
-            (Some(path), _) if path.as_os_str() == "-" => {
-                let mut token = String::new();
-                std::io::stdin().read_to_string(&mut token).context("cannot read the token from standard input")?;
-                Ok(token)
-            }
-            (Some(path), _) => Ok(std::fs::read_to_string(path).with_context(|| format!("cannot read the token from {}", path.display()))?),
-            (None, Some(token)) => Ok(token.clone()),
-            (None, None) => Err(Failure::Usage(anyhow!("no token; give one in LOOPBACK_TOKEN, with --token-file or --token"))),
-        }
+        let source: Box<dyn Read> = match (&self.token_file, &self.token) {
+            (Some(path), _) if path.as_os_str() == "-" => Box::new(std::io::stdin()),
+            (Some(path), _) => Box::new(File::open(path).with_context(|| format!("cannot open {}", path.display()))?),
+            (None, Some(token)) => return Ok(token.clone()),
+            (None, None) => return Err(Failure::Usage(anyhow!("no token; give one in LOOPBACK_TOKEN, with --token-file or --token"))),
+        };
+        let mut token = String::new();
+        source.take(TOKEN_FILE_MAX_BYTES).read_to_string(&mut token).context("cannot read the token")?;
+        Ok(token)
     }
 }
 

@@ -63,7 +63,9 @@ impl Effects {
 
     /// Ends the link with its sessions, then everything else. The firewall stays in the kernel.
     pub async fn finish(self) -> Result<(), Panicked> {
-        let Self { link, tasks, .. } = self;
+        let Self { link, tasks, orders, .. } = self;
+        // The observer ends when nobody can give it an order.
+        drop(orders);
         if let Some(link) = link {
             link.cancel.cancel();
         }

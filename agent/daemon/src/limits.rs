@@ -12,6 +12,8 @@ pub const ORDERS_MAX: usize = 1_024;
 pub const COORDINATOR_ADDRESSES_MAX: usize = 16;
 /// Shell sessions on one host.
 pub const SESSIONS_MAX: u32 = 1_024;
+/// What is read of a file that should hold a token.
+pub const TOKEN_FILE_MAX_BYTES: u64 = 4 * 1024;
 /// For one handshake.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the answer to a first contact; argon2 is not involved, a database is.

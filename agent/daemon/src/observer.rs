@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use loopback_agent_core::{Event, Observation};
-use loopback_protocol::metrics::{Frame, Schema};
+use loopback_protocol::metrics::{Frame, Schema, Series};
 use tokio::sync::mpsc;
 
 use crate::host::{self, Collector};
@@ -80,7 +80,12 @@ impl Observer {
     }
 
     fn collect(&mut self) -> Observation {
-        let host::Observation { series, values, mut failed } = self.collector.collect();
+        let host::Observation { mut series, mut values, mut failed } = self.collector.collect();
+        if let Ok(spool) = &self.spool {
+            series.push(Series::new("loopback_spool_dropped_frames_total", &[]));
+            #[expect(clippy::cast_precision_loss, reason = "a count of frames dropped, one each second for ages, is exact")]
+            values.push(spool.dropped() as f64);
+        }
         failed.extend(self.spool_error.take().map(|error| ("spool".to_owned(), error)));
         Observation { series, values, failed }
     }

@@ -18,6 +18,7 @@ use crate::eventloop::{self, RunError};
 use crate::fake_coordinator::{Authority, DEADLINE, FakeCoordinator, Life, admit};
 use crate::frames::FrameReader;
 use crate::keystore::{Keystore, KeystoreError};
+use crate::limits::STOP_TIMEOUT;
 use crate::quic::{self, Coordinator};
 
 /// An enrolled machine.
@@ -65,7 +66,7 @@ impl Machine {
 impl Running {
     async fn stop(self) -> Result<(), RunError> {
         drop(self.stop);
-        tokio::time::timeout(DEADLINE, self.task).await.expect("the agent stops in time").unwrap()
+        tokio::time::timeout(STOP_TIMEOUT / 2, self.task).await.expect("nothing has to be aborted").unwrap()
     }
 }
 
