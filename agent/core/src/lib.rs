@@ -1,1 +1,3 @@
 //! What an agent decides, without a clock or IO
+
+pub mod firewall;
