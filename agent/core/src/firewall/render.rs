@@ -15,7 +15,7 @@ use super::selector::variants;
 use super::statement::{ACCEPT, COUNT, DROP, RETURN, connection_state, equal, field, goto, jump, limit, log, meta, numbers, prohibited, reset};
 
 /// Answers and drops; every rejecting rule goes here.
-const REJECT_CHAIN: &str = "reject";
+const REFUSE_CHAIN: &str = "refuse";
 /// No hook leads here; its one rule's comment says whose policy the table is.
 const ABOUT_CHAIN: &str = "about";
 
@@ -31,7 +31,7 @@ pub fn render(policy: &Policy, coordinators: &[SocketAddr]) -> Ruleset {
     if policy.mode == Mode::Off {
         return ruleset;
     }
-    ruleset.chains.extend([about_chain(policy), reject_chain()]);
+    ruleset.chains.extend([about_chain(policy), refuse_chain()]);
     for direction in [Direction::Inbound, Direction::Outbound] {
         let mut base = base_chain(direction, coordinators);
         for layer in &policy.layers {
@@ -56,10 +56,10 @@ fn about_chain(policy: &Policy) -> Chain {
     chain
 }
 
-fn reject_chain() -> Chain {
-    let mut chain = Chain::new(REJECT_CHAIN.to_owned(), None);
-    chain.rule("system:reject-tcp", [equal(meta(MetaKey::L4proto), Expression::Number(6)), COUNT, reset()]);
-    chain.rule("system:reject", [COUNT, prohibited()]);
+fn refuse_chain() -> Chain {
+    let mut chain = Chain::new(REFUSE_CHAIN.to_owned(), None);
+    chain.rule("system:refuse-tcp", [equal(meta(MetaKey::L4proto), Expression::Number(6)), COUNT, reset()]);
+    chain.rule("system:refuse", [COUNT, prohibited()]);
     chain
 }
 
@@ -161,7 +161,7 @@ fn verdict(action: Action, mode: Mode) -> (Statement<'static>, bool) {
         (Action::Allow, _) => (ACCEPT, false),
         (Action::Deny | Action::Reject, Mode::Observe) => (ACCEPT, true),
         (Action::Deny, _) => (DROP, false),
-        (Action::Reject, _) => (goto(REJECT_CHAIN), false),
+        (Action::Reject, _) => (goto(REFUSE_CHAIN), false),
     }
 }
 
