@@ -1,7 +1,7 @@
 //! Puts a policy into the kernel, reads back whether the kernel holds it, and keeps the last good one on disk for the next boot.
 //!
 //! Works through the `nft` program on our own table and never touches another. Calls must not overlap: whoever owns the firewall module makes
-//! them one after the other. Speaks to no coordinator and decides nothing about rules; that is the core's part.
+//! them one after the other, each to its end. Speaks to no coordinator and decides nothing about rules; that is the core's part.
 
 mod program;
 mod store;
@@ -75,10 +75,15 @@ pub async fn apply(policy: &Policy, coordinators: &[SocketAddr], state_dir: &Pat
         tracing::warn!(error = %error, "previous firewall policy is unreadable; there is none to go back to");
         None
     });
-    let Err(failed) = install(policy, coordinators, state_dir).await else { return Ok(()) };
-    if matches!(failed, NftError::Missing | NftError::Run { .. } | NftError::Refused(_)) {
-        return Err(failed);
-    }
+    let ruleset = render(policy, coordinators);
+    let failed = match load(&ruleset.transaction()).await {
+        Err(untouched @ (NftError::Missing | NftError::Run { .. } | NftError::Refused(_))) => return Err(untouched),
+        Err(unknown) => unknown,
+        Ok(()) => match settle(&ruleset, policy, coordinators, state_dir).await {
+            Ok(()) => return Ok(()),
+            Err(failed) => failed,
+        },
+    };
     let back = previous.map(|(policy, coordinators)| render(&policy, &coordinators)).unwrap_or_default();
     match replace(&back).await {
         Ok(()) => Err(failed),
@@ -86,14 +91,18 @@ pub async fn apply(policy: &Policy, coordinators: &[SocketAddr], state_dir: &Pat
     }
 }
 
-async fn install(policy: &Policy, coordinators: &[SocketAddr], state_dir: &Path) -> Result<(), NftError> {
-    replace(&render(policy, coordinators)).await?;
+async fn settle(ruleset: &Ruleset, policy: &Policy, coordinators: &[SocketAddr], state_dir: &Path) -> Result<(), NftError> {
+    verify(ruleset).await?;
     store::write(state_dir, policy, coordinators).await
 }
 
 /// The kernel refuses or takes a transaction as a whole, so there is no rehearsal before it.
 async fn replace(ruleset: &Ruleset) -> Result<(), NftError> {
     load(&ruleset.transaction()).await?;
+    verify(ruleset).await
+}
+
+async fn verify(ruleset: &Ruleset) -> Result<(), NftError> {
     difference(ruleset).await?.map_or(Ok(()), |difference| Err(NftError::Mismatch(difference)))
 }
 

@@ -30,7 +30,10 @@ fn line(rule: &Rule) -> String {
 
 fn statement(statement: &Statement<'_>) -> String {
     match statement {
-        Statement::Match(Match { left, right, .. }) => format!("{} {}", expression(left), expression(right)),
+        Statement::Match(Match { left, right, .. }) => {
+            let left = expression("", left);
+            format!("{left} {}", expression(&left, right))
+        }
         Statement::Counter(_) => "counter".to_owned(),
         Statement::Limit(Limit { rate, burst, inv, .. }) => {
             let over = if inv == &Some(true) { "over " } else { "" };
@@ -48,20 +51,35 @@ fn statement(statement: &Statement<'_>) -> String {
     }
 }
 
-fn expression(value: &Expression<'_>) -> String {
+/// An expression that is compared with `left`.
+fn expression(left: &str, value: &Expression<'_>) -> String {
     match value {
         Expression::String(text) => text.to_string(),
-        Expression::Number(number) => number.to_string(),
-        Expression::Range(range) => range.range.each_ref().map(expression).join("-"),
+        Expression::Number(number) => symbol(left, *number).map_or_else(|| number.to_string(), str::to_owned),
+        Expression::Range(range) => range.range.each_ref().map(|end| expression(left, end)).join("-"),
         Expression::Named(NamedExpression::Set(items)) => {
-            let items: Vec<_> = items.iter().map(|item| if let SetItem::Element(element) = item { expression(element) } else { raw(item) }).collect();
-            format!("{{ {} }}", items.join(", "))
+            let items = items.iter().map(|item| if let SetItem::Element(element) = item { expression(left, element) } else { raw(item) });
+            format!("{{ {} }}", items.collect::<Vec<_>>().join(", "))
         }
-        Expression::Named(NamedExpression::Prefix(prefix)) => format!("{}/{}", expression(&prefix.addr), prefix.len),
+        Expression::Named(NamedExpression::Prefix(prefix)) => format!("{}/{}", expression(left, &prefix.addr), prefix.len),
         Expression::Named(NamedExpression::Payload(Payload::PayloadField(field))) => format!("{} {}", field.protocol, field.field),
         Expression::Named(NamedExpression::Meta(meta)) => format!("meta {}", name(&meta.key)),
         Expression::Named(NamedExpression::CT(ct)) => format!("ct {}", ct.key),
         other => raw(other),
+    }
+}
+
+/// The names of the numbers people would have to look up.
+fn symbol(left: &str, number: u32) -> Option<&'static str> {
+    match (left, number) {
+        ("ct state", 2) => Some("established"),
+        ("ct state", 4) => Some("related"),
+        ("meta nfproto", 2) => Some("ipv4"),
+        ("meta l4proto", 1) => Some("icmp"),
+        ("meta l4proto", 6) => Some("tcp"),
+        ("meta l4proto", 17) => Some("udp"),
+        ("meta l4proto", 58) => Some("ipv6-icmp"),
+        _ => None,
     }
 }
 

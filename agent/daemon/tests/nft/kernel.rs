@@ -1,17 +1,16 @@
 //! What the kernel holds after the calls.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use loopback_agent::nft::{self, NftError};
-use loopback_protocol::firewall::{Action, Direction, Layer, Mode, Policy, PolicyLayer};
-use rand::SeedableRng as _;
-use rand::rngs::StdRng;
+use loopback_protocol::firewall::{Action, Direction, Layer, Mode, Policy, PolicyRule};
+use loopback_protocol::id::Id;
 use tempfile::tempdir;
 
 use crate::net::{HOST_V4, Namespace, Pair, eventually};
-use crate::policy::{TCP, denies_everything, policy, random, random_rule, to_port};
+use crate::policy::{TCP, addresses, denies_everything, policy, random, to_port};
 use crate::{apply, intact};
 
 fn coordinators() -> [SocketAddr; 2] {
@@ -164,11 +163,15 @@ fn a_check_finds_the_kernel_able_and_changes_nothing() {
 #[test]
 fn ten_thousand_rules_apply() {
     let (host, state) = (Namespace::new(), tempdir().unwrap());
-    let mut random = StdRng::seed_from_u64(10_000);
-    let rules = (0..10_000).map(|_| random_rule(&mut random)).collect();
-    let policy = Policy { layers: vec![PolicyLayer { layer: Layer::Workspace, rules }], ..policy(Vec::new()) };
+    let rules = (0..10_000).map(|number: u16| {
+        let source = Ipv4Addr::from_bits(u32::from(number) << 8).to_string();
+        let rule = to_port(1, Direction::Inbound, Action::Allow, TCP, number + 1);
+        PolicyRule { rule: Id::new(number.into(), [1; 10]), source: addresses(&[&source]), ..rule }
+    });
+    let policy = policy(vec![(Layer::Workspace, rules.collect())]);
     let start = Instant::now();
     apply(&host, &policy, &coordinators(), state.path()).unwrap();
     println!("10,000 rules applied, read back and stored in {} ms", start.elapsed().as_millis());
     assert!(intact(&host, &policy, &coordinators()));
+    assert_eq!(host.run_async(nft::hits).unwrap().len(), 10_000);
 }

@@ -1,5 +1,7 @@
 //! The firewall against the real kernel: policies put in force in network namespaces of the test's own, and packets sent through them.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, also in the functions its cases share")]
+
 mod kernel;
 mod net;
 mod packets;

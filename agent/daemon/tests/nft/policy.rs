@@ -69,7 +69,7 @@ pub fn random(seed: u64, rules_max: usize) -> Policy {
 }
 
 /// Any rule at all, with a liking for the ends of the address and port space.
-pub fn random_rule(random: &mut StdRng) -> PolicyRule {
+fn random_rule(random: &mut StdRng) -> PolicyRule {
     let protocol = [None, Some(TCP), Some(UDP), Some(1), Some(58), Some(random.random())].choose(random).copied().unwrap();
     let ports = if random.random_bool(0.5) { (0..random.random_range(1..6)).map(|_| random_ports(random)).collect() } else { Vec::new() };
     let icmp_types = if random.random_bool(0.2) { (0..random.random_range(1..6)).map(|_| random.random()).collect() } else { Vec::new() };
