@@ -1,1 +1,4 @@
 //! The host agent
+
+pub mod host;
+pub mod spool;
