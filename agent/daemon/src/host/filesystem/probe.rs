@@ -182,8 +182,8 @@ mod tests {
 
         let start = Instant::now();
         assert_eq!(probes.ask(points.iter().cloned()).unwrap().len(), 2);
-        assert!(start.elapsed() < STALL, "the hung ones are no longer waited for: {:?}", start.elapsed());
-        assert!(probes.workers.len() <= 4);
+        assert!(start.elapsed() < ROUND - STALL, "the hung ones are no longer waited for: {:?}", start.elapsed());
+        assert!(probes.workers.len() <= 8, "a thread for each that hangs, not for each round");
 
         let well = hung.remove(1);
         let point = well.point.clone();
