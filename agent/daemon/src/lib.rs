@@ -1,1 +1,3 @@
 //! The host agent
+
+pub mod pty;
