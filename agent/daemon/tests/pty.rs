@@ -1,7 +1,11 @@
 //! Shell sessions over real terminals: what an operator sees, how a session ends, and that nothing of it is left.
 
+// The lints that spare tests know a module by this line.
+#[cfg(test)]
 #[path = "pty/operator.rs"]
 mod operator;
+
+use std::time::Duration;
 
 use loopback_agent::pty::SessionError;
 use loopback_protocol::shell::{Exit, ShellEvent, ShellRequest, WindowSize};
@@ -89,7 +93,8 @@ async fn a_flood_to_a_slow_reader_stays_small_and_ctrl_c_still_answers() {
     operator.sees("flood").await;
     let before = resident_bytes();
     // While nobody reads, the program stands still instead of filling our memory.
-    wait_for("yes to block", || flooded_bytes(operator.pid()) == flooded_bytes(operator.pid())).await;
+    let mut written = 0;
+    wait_for("yes to block", || std::mem::replace(&mut written, flooded_bytes(operator.pid())) == written).await;
     operator.discard(50_000_000).await;
     assert!(resident_bytes() < before + 4_000_000, "grew from {before} to {}", resident_bytes());
     operator.type_in("\x03").await;
@@ -99,22 +104,38 @@ async fn a_flood_to_a_slow_reader_stays_small_and_ctrl_c_still_answers() {
 }
 
 #[tokio::test]
-async fn input_nobody_reads_does_not_keep_a_session_open() {
-    let mut operator = Operator::open(Some("stty raw -echo; echo ready; sleep 1000")).await;
+async fn input_nobody_reads_holds_up_neither_the_window_nor_the_end() {
+    let mut operator = Operator::open(Some("stty raw -echo; trap 'stty size' WINCH; echo ready; while :; do sleep 0.1; done")).await;
     operator.sees("ready").await;
-    let paste = vec![b'x'; 16 * 1024];
-    for _ in 0..64 {
-        operator.request(&ShellRequest::Input(paste.clone())).await;
+    for _ in 0..40 {
+        operator.request(&ShellRequest::Input(vec![b'x'; 16 * 1024])).await;
     }
-    operator.request(&ShellRequest::Resize(WindowSize { columns: 10, rows: 10 })).await;
+    operator.request(&ShellRequest::Resize(WindowSize { columns: 41, rows: 17 })).await;
+    operator.sees("17 41").await;
     operator.close().await;
 }
 
 #[tokio::test]
-async fn a_paste_larger_than_every_buffer_arrives_whole() {
-    let mut operator = Operator::open(Some("stty raw -echo; echo ready; head -c 1000000 | sha256sum")).await;
+async fn a_stream_stuffed_with_input_is_ended_by_cancelling() {
+    let mut operator = Operator::open(Some("stty raw -echo; echo ready; sleep 1000")).await;
     operator.sees("ready").await;
-    let paste: Vec<u8> = (0..1_000_000_u32).map(|i| (i % 251) as u8).collect();
+    // Kernel, session and stream together hold less.
+    let stuffed = tokio::time::timeout(Duration::from_secs(1), async {
+        for _ in 0..200 {
+            operator.request(&ShellRequest::Input(vec![b'x'; 16 * 1024])).await;
+        }
+    });
+    assert!(stuffed.await.is_err(), "the session took it all");
+    operator.cancel();
+    let (events, result) = operator.end().await;
+    assert!(result.is_ok() && matches!(events.last(), Some(ShellEvent::Exited(_))), "{result:?} {events:?}");
+}
+
+#[tokio::test]
+async fn a_paste_larger_than_every_buffer_arrives_whole() {
+    let mut operator = Operator::open(Some("stty raw -echo; echo ready; sleep 1; head -c 3000000 | sha256sum")).await;
+    operator.sees("ready").await;
+    let paste: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
     for piece in paste.chunks(16 * 1024) {
         operator.request(&ShellRequest::Input(piece.to_vec())).await;
     }
@@ -160,6 +181,25 @@ async fn closing_cancelling_and_cutting_end_every_process() {
             _ => assert!(matches!(result, Err(SessionError::Coordinator(_))), "{how}: {result:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_dropped_session_leaves_nothing_either() {
+    let marker = marker();
+    let mut operator = Operator::open(None).await;
+    operator.type_in(&format!("setsid nohup sleep {marker} >/dev/null 2>&1 &\n sleep {marker}\n")).await;
+    wait_for("the programs to run", || processes_with(&marker).len() == 2).await;
+    operator.drop_session().await;
+    wait_for("the programs to end", || processes_with(&marker).is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_shell_that_closes_its_terminal_is_waited_for() {
+    let mut operator = Operator::open(Some("exec <&- >&- 2>&-; sleep 1; exit 5")).await;
+    operator.type_in("into the void\n").await;
+    operator.request(&ShellRequest::Signal(28)).await;
+    operator.type_in("again\n").await;
+    assert_eq!(operator.exit().await, Exit::Code(5));
 }
 
 #[tokio::test]
@@ -251,8 +291,10 @@ async fn a_hundred_sessions_come_and_go_and_leave_nothing() {
     let marker = marker();
     let (before, cgroups_before) = (terminals(), session_cgroups());
     let mut operators = Vec::new();
+    // Not root, whose profile may do anything.
+    let user = operator::TemporaryUser::create();
     for _ in 0..100 {
-        operators.push(Operator::open(Some(&format!("sleep {marker}"))).await);
+        operators.push(Operator::open_as(&user.name, Some(&format!("exec sleep {marker}"))).await);
     }
     wait_for("a hundred programs", || processes_with(&marker).len() >= 100).await;
     assert!(terminals() >= before + 100);

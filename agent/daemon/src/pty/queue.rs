@@ -9,7 +9,8 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        if self.start > 0 {
+        // Moving what waits costs its length, so it pays only after as much has left.
+        if self.start > self.len() {
             self.bytes.drain(..self.start);
             self.start = 0;
         }

@@ -24,10 +24,8 @@ use super::SessionError;
 use super::queue::Queue;
 use super::terminal::{Reading, Terminal};
 
-/// Input that waits for a program to read it; beyond this the stream is not read.
-const INPUT_QUEUE_MAX_BYTES: usize = 128 * 1024;
-/// A program that reads nothing for this long loses further input, so that what ends the session is heard behind it.
-const INPUT_STALL_MAX_MS: u64 = 500;
+/// Input that waits for a program to read it. Beyond this the stream is not read, so a request to close may wait behind it; who must be obeyed at once stops the stream, which cancels the session.
+const INPUT_QUEUE_MAX_BYTES: usize = 1024 * 1024;
 /// One read of the stream.
 const STREAM_READ_MAX_BYTES: usize = 4096;
 /// The last output of a session; the kernel holds less, unless something outside the session floods its terminal.
@@ -56,7 +54,8 @@ pub(super) struct Relay {
     decoder: Decoder,
     /// Frames for the coordinator.
     outgoing: Queue,
-    input: Input,
+    /// Bytes for the terminal.
+    input: Queue,
     echo: Echo,
 }
 
@@ -68,13 +67,12 @@ enum Event {
     Sent(usize),
     Output(Reading),
     Typed(usize),
-    InputStalled,
     EchoDue,
 }
 
 impl Relay {
     pub(super) fn new(terminal: Terminal, decoder: Decoder) -> Self {
-        Self { terminal, is_hung_up: false, decoder, outgoing: Queue::default(), input: Input::default(), echo: Echo::new() }
+        Self { terminal, is_hung_up: false, decoder, outgoing: Queue::default(), input: Queue::default(), echo: Echo::new() }
     }
 
     /// Queues a message for the coordinator.
@@ -119,18 +117,18 @@ impl Relay {
             let event = tokio::select! {
                 () = cancel.cancelled() => Event::Cancelled,
                 _reaped = shell.wait() => Event::ShellEnded,
-                count = recv.read(&mut received), if self.input.is_open() => Event::Received(count.map_err(SessionError::Stream)?),
+                count = recv.read(&mut received), if self.input.len() < INPUT_QUEUE_MAX_BYTES => Event::Received(count.map_err(SessionError::Stream)?),
                 count = send.write(self.outgoing.front()), if !self.outgoing.is_empty() => Event::Sent(count.map_err(SessionError::Stream)?),
                 // The terminal is read only when the stream has taken all: a slow reader slows the program.
                 reading = self.terminal.read(&mut output), if self.outgoing.is_empty() && !self.is_hung_up => Event::Output(reading.map_err(SessionError::Terminal)?),
-                count = self.terminal.write(self.input.queue.front()), if !self.input.queue.is_empty() => Event::Typed(count.map_err(SessionError::Terminal)?),
-                () = tokio::time::sleep_until(self.input.stalls_at), if !self.input.is_open() => Event::InputStalled,
+                count = self.terminal.write(self.input.front()), if !self.input.is_empty() => Event::Typed(count.map_err(SessionError::Terminal)?),
                 () = tokio::time::sleep_until(self.echo.look_at) => Event::EchoDue,
             };
             match event {
                 Event::Cancelled => return Ok(Ending::Cancelled),
                 Event::ShellEnded => return Ok(Ending::Shell),
-                Event::Received(0) => return Ok(Ending::StreamEnded),
+                Event::Received(0) if self.decoder.is_at_boundary() => return Ok(Ending::StreamEnded),
+                Event::Received(0) => return Err(SessionError::Stream(io::ErrorKind::UnexpectedEof.into())),
                 Event::Received(count) => {
                     self.decoder.push(received.get(..count).unwrap_or_default());
                     if let Some(ending) = self.obey()? {
@@ -146,7 +144,6 @@ impl Relay {
                     self.forward_output(&output)?;
                 }
                 Event::Typed(count) => self.input.advance(count),
-                Event::InputStalled => self.input.is_stalled = true,
                 Event::EchoDue => {
                     self.look_at_echo()?;
                     self.echo.look_later();
@@ -198,47 +195,6 @@ impl Relay {
             self.announce(&ShellEvent::Echo(echoes))?;
         }
         Ok(())
-    }
-}
-
-/// Input on its way to a program that may not read it.
-struct Input {
-    queue: Queue,
-    stalls_at: Instant,
-    is_stalled: bool,
-}
-
-impl Default for Input {
-    fn default() -> Self {
-        Self { queue: Queue::default(), stalls_at: Instant::now(), is_stalled: false }
-    }
-}
-
-impl Input {
-    /// Whether the stream may be read.
-    fn is_open(&self) -> bool {
-        self.is_stalled || self.queue.len() < INPUT_QUEUE_MAX_BYTES
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        if self.queue.len() >= INPUT_QUEUE_MAX_BYTES {
-            tracing::debug!(bytes = bytes.len(), "input dropped: the program reads nothing");
-            return;
-        }
-        if self.queue.is_empty() {
-            self.progress();
-        }
-        self.queue.push(bytes);
-    }
-
-    fn advance(&mut self, taken: usize) {
-        self.queue.advance(taken);
-        self.progress();
-    }
-
-    fn progress(&mut self) {
-        self.is_stalled = false;
-        self.stalls_at = Instant::now() + Duration::from_millis(INPUT_STALL_MAX_MS);
     }
 }
 

@@ -21,11 +21,13 @@ pub(super) const AGENT_VARIABLE: &str = "LOOPBACK_AGENT";
 const HANGUP_GRACE_MS: u64 = 500;
 /// After the first SIGKILL.
 const KILL_WAIT_MAX_MS: u64 = 10_000;
+/// For a session that is dropped instead of ended; it holds up a thread of the runtime.
+const DROP_WAIT_MAX_MS: u64 = 100;
 /// Between two looks at what is left, at first and at most.
 const LOOK_MIN_MS: u64 = 1;
 const LOOK_MAX_MS: u64 = 50;
 
-/// The processes of one session. Dropped without [`ProcessTree::end`], it kills what is in the control group and does not wait.
+/// The processes of one session. Dropped without [`ProcessTree::end`], it kills what is in the control group and hardly waits.
 #[derive(Debug)]
 pub(super) struct ProcessTree {
     variable: String,
@@ -61,6 +63,7 @@ impl Drop for SessionCgroup {
     fn drop(&mut self) {
         if !self.0.is_empty() {
             self.0.kill();
+            wait_until(DROP_WAIT_MAX_MS, || self.0.is_empty());
         }
         if let Err(error) = self.0.remove() {
             tracing::warn!(cgroup = %self.0.path().display(), %error, "control group of a session left; the next start of the agent removes it");
@@ -162,8 +165,43 @@ fn wait_until(wait_max_ms: u64, mut holds: impl FnMut() -> bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{AGENT_VARIABLE, agent_of};
-    use crate::pty::procfs::ProcessKey;
+    use std::process::{Child, Command};
+
+    use loopback_protocol::id::{Id, SessionId};
+
+    use super::{AGENT_VARIABLE, Cgroup, ProcessTree, SESSION_VARIABLE, agent_of, end_leftovers, wait_until};
+    use crate::pty::procfs::{ProcessKey, members};
+
+    /// Ends what a test started, when the test fails.
+    struct Started(Child);
+
+    impl Drop for Started {
+        fn drop(&mut self) {
+            let _ended = self.0.kill();
+            let _reaped = self.0.wait();
+        }
+    }
+
+    impl Started {
+        fn shell(script: &str, variable: &str, value: &str) -> Self {
+            Self(Command::new("sh").args(["-c", script]).env(variable, value).spawn().unwrap())
+        }
+
+        fn key(&self) -> ProcessKey {
+            ProcessKey::of(self.0.id().try_into().unwrap()).unwrap()
+        }
+    }
+
+    fn session() -> SessionId {
+        let mut unique = [0; 10];
+        unique[..4].copy_from_slice(&std::process::id().to_be_bytes());
+        Id::new(1, unique)
+    }
+
+    /// An agent that has run and does not any more.
+    fn dead_agent() -> ProcessKey {
+        Started::shell("read -r _", "NONE", "").key()
+    }
 
     #[test]
     fn an_environment_entry_names_an_agent_only_in_our_variable() {
@@ -171,5 +209,38 @@ mod tests {
         assert_eq!(agent_of(format!("{AGENT_VARIABLE}={own}").as_bytes()), Some(own));
         assert_eq!(agent_of(format!("X{AGENT_VARIABLE}={own}").as_bytes()), None);
         assert_eq!(agent_of(b"LOOPBACK_AGENT=yes"), None);
+    }
+
+    #[test]
+    fn without_a_control_group_orphans_and_deserters_are_found_and_ended() {
+        let session = session();
+        let variable = format!("{SESSION_VARIABLE}={session}");
+        let shell = Started::shell("(setsid sh -c 'trap \"\" HUP; env -i sleep 1000; :' &); sleep 1000; :", SESSION_VARIABLE, &session.to_string());
+        let leader = shell.key();
+        // Two shells, and a sleep of each; the one without environment has its parent.
+        assert!(wait_until(10_000, || members(variable.as_bytes(), leader).len() == 4));
+        ProcessTree::new(session, leader, None).end().unwrap();
+        assert!(members(variable.as_bytes(), leader).is_empty());
+    }
+
+    #[test]
+    fn what_a_killed_agent_left_is_ended_and_what_a_living_one_has_is_not() {
+        let own = ProcessKey::current().unwrap();
+        let mut stray = Started::shell("exec sleep 1000", AGENT_VARIABLE, &dead_agent().to_string());
+        let mut ours = Started::shell("exec sleep 1000", AGENT_VARIABLE, &own.to_string());
+        let mut inmate = Started::shell("exec sleep 1000", "NONE", "");
+        let left = Cgroup::create(dead_agent(), session()).unwrap();
+        let kept = Cgroup::create(own, session()).unwrap();
+        std::fs::write(left.path().join("cgroup.procs"), inmate.0.id().to_string()).unwrap();
+
+        end_leftovers();
+
+        assert!(!stray.0.wait().unwrap().success());
+        assert!(!inmate.0.wait().unwrap().success());
+        assert!(!left.path().exists());
+        assert!(ours.0.try_wait().unwrap().is_none());
+        assert!(kept.path().exists());
+        kept.remove().unwrap();
+        assert!(!kept.path().exists());
     }
 }

@@ -109,6 +109,12 @@ impl Operator {
         self.cancel.cancel();
     }
 
+    /// Drops the future that serves the session.
+    pub async fn drop_session(self) {
+        self.session.abort();
+        assert!(in_time("the task to stop", self.session).await.unwrap_err().is_cancelled());
+    }
+
     pub async fn finish_input(&mut self) {
         self.to_agent.take().unwrap().shutdown().await.unwrap();
     }
@@ -276,7 +282,7 @@ pub struct TemporaryUser {
 
 impl TemporaryUser {
     pub fn create() -> Self {
-        let user = Self { name: format!("loopback-{}", std::process::id()) };
+        let user = Self { name: format!("loopback-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)) };
         let status = Command::new("useradd").args(["--no-create-home", "--home-dir", "/nonexistent", "--shell", "/bin/sh", &user.name]).status().unwrap();
         assert!(status.success());
         user
