@@ -93,6 +93,7 @@ impl Relay {
             let mut output = Vec::new();
             let reading = self.terminal.read_now(&mut output).map_err(SessionError::Terminal)?;
             drained += output.len();
+            self.look_at_echo()?;
             self.forward_output(&output)?;
             if reading != Some(Reading::Bytes) {
                 break;
