@@ -1,6 +1,5 @@
 //! The command line of `loopback-agent`. Exit codes: 0 done, 1 refused or failed, 2 usage, 3 cannot reach the coordinator.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::path::PathBuf;
@@ -24,7 +23,6 @@ use crate::host;
 use crate::keystore::Keystore;
 use crate::limits::TOKEN_FILE_MAX_BYTES;
 use crate::nft;
-use crate::pty;
 use crate::status::Status;
 use crate::telemetry;
 
@@ -78,12 +76,6 @@ enum Command {
     Completions {
         /// For which shell.
         shell: Shell,
-    },
-    /// Becomes a session's shell; the agent calls it by itself.
-    #[command(hide = true)]
-    SessionExec {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<OsString>,
     },
 }
 
@@ -152,7 +144,6 @@ pub fn main() -> ExitCode {
 impl Cli {
     fn run(self) -> Result<ExitCode, Failure> {
         match self.command {
-            Command::SessionExec { args } => return Err(Failure::Failed(anyhow!("{:#}", pty::session_exec(args)))),
             Command::Config(Config::Default) => return print(&Settings::default_file()),
             Command::Completions { shell } => return completions(shell),
             _ => {}
@@ -192,7 +183,7 @@ impl Command {
                 None => print("no policy was ever applied"),
             },
             // Done before a runtime was needed.
-            Self::Config(_) | Self::Completions { .. } | Self::SessionExec { .. } => Ok(ExitCode::SUCCESS),
+            Self::Config(_) | Self::Completions { .. } => Ok(ExitCode::SUCCESS),
         }
     }
 }
@@ -273,7 +264,7 @@ impl Output {
 mod tests {
     use clap::{CommandFactory as _, Parser as _};
 
-    use super::{Cli, Command};
+    use super::Cli;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -284,13 +275,5 @@ mod tests {
     fn leaving_must_be_confirmed() {
         assert!(Cli::try_parse_from(["loopback-agent", "leave"]).is_err());
         assert!(Cli::try_parse_from(["loopback-agent", "leave", "--yes"]).is_ok());
-    }
-
-    #[test]
-    fn a_session_takes_its_arguments_as_they_are() {
-        let Command::SessionExec { args } = Cli::try_parse_from(["loopback-agent", "session-exec", "--", "-l", "--config"]).unwrap().command else {
-            panic!("another command")
-        };
-        assert_eq!(args, ["-l", "--config"]);
     }
 }

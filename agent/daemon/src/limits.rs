@@ -18,10 +18,10 @@ pub const TOKEN_FILE_MAX_BYTES: u64 = 4 * 1024;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the answer to a first contact; argon2 is not involved, a database is.
 pub const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-/// For sessions to end when their link or the agent ends.
-pub const SESSIONS_END_TIMEOUT: Duration = Duration::from_secs(3);
-/// For everything to end when the agent ends.
-pub const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// For sessions to end when their link or the agent ends: their processes are killed, and their farewell may take five seconds.
+pub const SESSIONS_END_TIMEOUT: Duration = Duration::from_secs(10);
+/// For everything to end when the agent ends; systemd waits a little longer before it kills (`TimeoutStopSec`).
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(12);
 /// The receive buffer of the UDP socket, where the kernel permits: the default lost datagrams in bulk.
 pub const UDP_RECEIVE_BUFFER_BYTES: usize = 1024 * 1024;
 /// The longest sleep of the loop.
