@@ -20,6 +20,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// For sessions to end when their link or the agent ends: their processes are killed, and their farewell may take five seconds.
 pub const SESSIONS_END_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the last frame of a session to be acknowledged.
+pub const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);
 /// For everything to end when the agent ends; systemd waits a little longer before it kills (`TimeoutStopSec`).
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(12);
 /// The receive buffer of the UDP socket, where the kernel permits: the default lost datagrams in bulk.

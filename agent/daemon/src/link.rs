@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::frames::FrameReader;
 use crate::keystore::Keystore;
-use crate::limits::SESSIONS_END_TIMEOUT;
+use crate::limits::{LAST_WORDS_TIMEOUT, SESSIONS_END_TIMEOUT};
 use crate::pty::{self, ShellConfig};
 use crate::quic::{self, Coordinator, Dialled};
 
@@ -93,6 +93,7 @@ impl Link {
     async fn down(&self, loss: LinkLoss) {
         match &loss {
             LinkLoss::CertificateExpired => tracing::warn!("the coordinator refuses the certificate as expired"),
+            LinkLoss::Other(_) if self.cancel.is_cancelled() => tracing::info!("link closed"),
             LinkLoss::Other(reason) => tracing::warn!(reason, "no link"),
         }
         self.tell(Event::LinkDown { loss, jitter: rand::random() }).await;
@@ -164,16 +165,17 @@ impl Sessions {
         let cancel = self.cancel.child_token();
         match self.config.clone() {
             Some(config) => self.running.spawn(async move {
-                if let Err(error) = pty::serve(send, recv, &config, cancel).await {
+                if let Err(error) = pty::serve(&mut send, recv, &config, cancel).await {
                     tracing::warn!(error = chain(&error), "a shell session failed");
                 }
+                arrived(send).await;
             }),
             None => self.running.spawn(async move {
                 let refusal = ShellEvent::Refused("the host's own configuration forbids the shell module".to_owned()).encode();
                 if let Ok(frame) = frame::encode(&refusal, SHELL_FRAME_MAX_BYTES) {
                     // Whoever asked may be gone.
                     let _ = send.write_all(&frame).await;
-                    let _ = send.finish();
+                    arrived(send).await;
                 }
             }),
         };
@@ -192,6 +194,13 @@ impl Sessions {
             self.running.shutdown().await;
         }
     }
+}
+
+/// Waits until the last words are at the other side: a connection that closes throws away what is under way.
+async fn arrived(mut stream: SendStream) {
+    // A stream that was finished or stopped before is as well.
+    let _ = stream.finish();
+    let _ = tokio::time::timeout(LAST_WORDS_TIMEOUT, stream.stopped()).await;
 }
 
 /// A panic in a session is one of the agent.
