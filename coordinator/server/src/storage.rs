@@ -12,6 +12,9 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, Row, Transaction};
 use tokio::sync::broadcast;
 
 mod audit;
+pub mod enrollment;
+pub mod host;
+pub mod observed;
 
 pub use audit::{Entry, Trail};
 
