@@ -4,12 +4,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use loopback_protocol::id::{HostId, OrganizationId};
 use loopback_protocol::secret::Fingerprint;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-use rustls_pki_types::CertificateDer;
+use rustls::server::danger::ClientCertVerifier as _;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
@@ -156,6 +158,16 @@ impl Ca {
         (params.not_before, params.not_after) = validity(life_ms);
         let signed = params.signed_by(&request.public_key, &self.issuer).map_err(|_| BadRequest::Malformed)?;
         Ok(signed.der().clone())
+    }
+
+    /// Reads a host certificate this authority has signed, whether or not it has expired since.
+    #[must_use]
+    pub fn expired_host(&self, certificate_der: &[u8]) -> Option<HostCertificate> {
+        let certificate = HostCertificate::parse(certificate_der).ok()?;
+        let while_valid = UnixTime::since_unix_epoch(Duration::from_millis(certificate.not_after_ms.saturating_sub(1_000)));
+        let verifier = HostVerifier::new(&self.certificate, self.removed.clone(), self.provider()).ok()?;
+        verifier.verify_client_cert(&certificate_der.into(), &[], while_valid).ok()?;
+        Some(certificate)
     }
 
     fn server_builder(&self) -> Result<rustls::ConfigBuilder<rustls::ServerConfig, rustls::WantsVerifier>, CaError> {

@@ -2,6 +2,9 @@
 
 pub mod ca;
 pub mod clock;
+pub mod commands;
 pub mod ids;
+pub mod link;
 pub mod observed;
+pub mod reconcile;
 pub mod storage;
