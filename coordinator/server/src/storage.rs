@@ -15,6 +15,7 @@ mod audit;
 pub mod enrollment;
 pub mod host;
 pub mod observed;
+pub mod policy;
 
 pub use audit::{Entry, Trail};
 

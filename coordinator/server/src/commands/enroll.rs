@@ -13,9 +13,9 @@ use serde_json::json;
 
 use crate::ca::{Ca, HostCertificate};
 use crate::clock::now_ms;
+use crate::ids;
 use crate::storage::enrollment::{self, TokenContext};
 use crate::storage::{Entry, Storage, StorageError, Trail, host};
-use crate::ids;
 
 /// Admits a machine that shows a token, or says why not; both are audited.
 ///
@@ -62,7 +62,14 @@ pub async fn enroll(storage: &Storage, ca: &Ca, request: &EnrollRequest, address
 ///
 /// # Errors
 /// The database fails; nothing has happened.
-pub async fn renew_expired(storage: &Storage, ca: &Ca, request: &RenewExpiredRequest, keying: &[u8], address: IpAddr, life_ms: u64) -> Result<FirstAnswer, StorageError> {
+pub async fn renew_expired(
+    storage: &Storage,
+    ca: &Ca,
+    request: &RenewExpiredRequest,
+    keying: &[u8],
+    address: IpAddr,
+    life_ms: u64,
+) -> Result<FirstAnswer, StorageError> {
     let refused = |reason: &str, message: &str| Ok(FirstAnswer::Refused(Refusal { reason: reason.to_owned(), message: message.to_owned() }));
     let Some(certificate) = ca.expired_host(&request.certificate_der).filter(|certificate| proves_key(certificate, request, keying)) else {
         return refused("malformed", "the certificate is not one of this coordinator, or its key is not yours: join again with a token");

@@ -161,8 +161,16 @@ impl Registry {
             }
             present.connection.close(VarInt::from_u32(code::REPLACED), b"this host has opened a newer link");
         }
-        let linked =
-            Linked { organization: key.organization, connection: connection.clone(), messages, machine, last_heard_ms: now_ms(), modules, policy, refused: None };
+        let linked = Linked {
+            organization: key.organization,
+            connection: connection.clone(),
+            messages,
+            machine,
+            last_heard_ms: now_ms(),
+            modules,
+            policy,
+            refused: None,
+        };
         links.insert(key.host, linked);
         Ok(Place { registry: self.clone(), host: key.host, connection: connection.stable_id() })
     }
@@ -201,7 +209,10 @@ impl Linked {
             ModuleState::Healthy | ModuleState::Forbidden => None,
         });
         let refused = self.refused.iter().map(|other| {
-            format!("two machines claim this identity: `{}` is linked, `{other}` was refused; remove the copy's state and let it join anew", self.machine.hostname)
+            format!(
+                "two machines claim this identity: `{}` is linked, `{other}` was refused; remove the copy's state and let it join anew",
+                self.machine.hostname
+            )
         });
         HostHealth { last_heard_ms: self.last_heard_ms, problems: failing.chain(refused).collect() }
     }

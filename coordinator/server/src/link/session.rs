@@ -7,10 +7,10 @@ use std::time::Duration;
 use loopback_core::access::Actor;
 use loopback_protocol::control::{AgentMessage, CoordinatorMessage, Hello, Welcome};
 use loopback_protocol::error::Malformed;
+use loopback_protocol::firewall::PolicyOutcome;
 use loopback_protocol::frame;
 use loopback_protocol::limits::CONTROL_FRAME_MAX_BYTES;
 use loopback_protocol::metrics::{Frame, Schema};
-use loopback_protocol::firewall::PolicyOutcome;
 use loopback_protocol::version::PROTOCOL_VERSION;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
@@ -177,7 +177,7 @@ impl Live<'_> {
         let observed = self.session.observed;
         match message {
             AgentMessage::Hello(_) => return Err(Malformed::Invalid("hello, said twice").into()),
-            AgentMessage::Heartbeat(heartbeat) => return Ok(self.place.heard(Some(heartbeat.modules))),
+            AgentMessage::Heartbeat(heartbeat) => self.place.heard(Some(heartbeat.modules)),
             AgentMessage::Facts(facts) => {
                 observed.report(Observation::Facts { key: self.key, facts, agent_version: self.agent_version.clone() }).await;
                 self.session.desired.wake(self.key.organization);

@@ -26,6 +26,27 @@ const COLUMNS: &str = "SELECT h.organization, h.id, h.project, h.workspace, h.cr
     JOIN project p ON p.organization = h.organization AND p.id = h.project JOIN workspace w ON w.organization = h.organization AND w.id = h.workspace \
     WHERE h.organization = $1 AND h.removed_at_ms IS NULL";
 
+impl HostRow {
+    /// Whether a rule's reference (`host:acme/prod/web/host-1`, `workspace:acme/prod/web`, slugs and ids mixed, or an id alone) means this host.
+    #[must_use]
+    pub fn is_meant_by(&self, reference: &str) -> bool {
+        let scope = self.scope.to_string();
+        let names = |levels: usize, text: &str| {
+            let pairs = || self.path.split('/').zip(scope.split('/')).take(levels);
+            let segments: Vec<_> = text.split('/').collect();
+            match segments.as_slice() {
+                [id] => pairs().last().is_some_and(|(_, own)| own == *id),
+                segments => segments.len() == levels && pairs().zip(segments).all(|((slug, id), segment)| slug == *segment || id == *segment),
+            }
+        };
+        match reference.split_once(':') {
+            Some(("host", text)) => names(4, text),
+            Some(("workspace", text)) => names(3, text),
+            _ => false,
+        }
+    }
+}
+
 /// The host a certificate names, if it is not removed. The certificate is the proof, so there is no grant yet.
 ///
 /// # Errors
@@ -98,4 +119,31 @@ fn read(row: &AnyRow) -> Result<HostRow, StorageError> {
         id,
     );
     Ok(HostRow { id, scope, path: text("path")?, created_at_ms: unsigned(row.try_get("created_at_ms")?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use loopback_core::access::ScopePath;
+    use loopback_protocol::id::Id;
+
+    use super::HostRow;
+
+    #[test]
+    fn references_mean_hosts_by_path_by_id_and_mixed() {
+        let scope = ScopePath::Host(Id::new(1, [1; 10]), Id::new(1, [2; 10]), Id::new(1, [3; 10]), Id::new(1, [4; 10]));
+        let row = HostRow { id: Id::new(1, [4; 10]), scope, path: "acme/prod/web/h1".into(), created_at_ms: 0 };
+        let workspace = scope.workspace().unwrap();
+        for meant in [
+            "host:acme/prod/web/h1",
+            &format!("host:{}", row.id),
+            &format!("host:acme/prod/{workspace}/h1"),
+            "workspace:acme/prod/web",
+            &format!("workspace:{workspace}"),
+        ] {
+            assert!(row.is_meant_by(meant), "{meant}");
+        }
+        for other in ["host:h1", "host:acme/prod/web", "host:acme/prod/web/h2", "workspace:web", "workspace:acme/prod", "acme/prod/web/h1", "host:"] {
+            assert!(!row.is_meant_by(other), "{other}");
+        }
+    }
 }
