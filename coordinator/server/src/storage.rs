@@ -12,6 +12,10 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, Row, Transaction};
 use tokio::sync::broadcast;
 
 mod audit;
+pub mod enrollment;
+pub mod host;
+pub mod observed;
+pub mod policy;
 
 pub use audit::{Entry, Trail};
 
