@@ -10,5 +10,6 @@ pub mod lab;
 pub mod machine;
 pub mod process;
 pub mod program;
+pub mod rules;
 pub mod terminal;
 pub mod wait;

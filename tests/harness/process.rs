@@ -1,11 +1,11 @@
-//! Programs that run to their end within a limit, and daemons that run until they are stopped. Every one leads a process group of its own, and nothing of a group outlives its guard.
+//! Programs that run to their end within a limit, and daemons that run until they are stopped. Every one leads a process group of its own, and none outlives its guard.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill, killpg};
@@ -15,6 +15,8 @@ use crate::wait::{interrupted, wait_until};
 
 /// What a daemon may take to end in order.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// What it may take to end when its guard goes; then it is killed.
+const DROP_LIMIT: Duration = Duration::from_secs(4);
 /// Of a daemon's log, when a test shows it.
 const TAIL_LINES: usize = 80;
 
@@ -78,7 +80,7 @@ fn read_back(file: &mut File) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A child that leads its group; the group goes with it.
+/// A child that leads its group and goes with its guard: asked first, then killed with its group.
 struct Group(Child);
 
 impl Group {
@@ -90,8 +92,16 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Once waited for, its number may belong to somebody else.
+        // Asked first, so that agents take their sessions and control groups with them. Once waited for, the number may belong to somebody else.
+        let deadline = Instant::now() + DROP_LIMIT;
         if matches!(self.0.try_wait(), Ok(None)) {
+            let _gone = kill(self.pid(), Signal::SIGTERM);
+        }
+        while matches!(self.0.try_wait(), Ok(None)) {
+            if Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(10));
+                continue;
+            }
             let _gone = killpg(self.pid(), Signal::SIGKILL);
             let _status = self.0.wait();
         }
@@ -148,8 +158,15 @@ impl Daemon {
     /// It does not end in time.
     pub fn stop(mut self) -> Result<i32> {
         self.signal(Signal::SIGTERM)?;
-        let status = wait_until(STOP_LIMIT, format!("{} to stop", self.name), || Ok(self.group.0.try_wait()?))?;
-        Ok(code(status))
+        self.wait(STOP_LIMIT)
+    }
+
+    /// Waits until it ends by itself, and gives its exit code.
+    ///
+    /// # Errors
+    /// It does not end in time.
+    pub fn wait(&mut self, within: Duration) -> Result<i32> {
+        wait_until(within, format!("{} to end", self.name), || Ok(self.group.0.try_wait()?)).map(code)
     }
 
     /// Ends it as a power cut would: only the program itself, not what it started.
@@ -212,9 +229,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_group_outlives_its_guard() {
+    fn a_group_that_does_not_listen_is_killed_with_its_guard() {
         let directory = tempfile::tempdir().unwrap();
-        let daemon = Daemon::start("sleeper", shell("sleep 600 & echo $!; wait"), &directory.path().join("log")).unwrap();
+        let daemon = Daemon::start("sleeper", shell("trap '' TERM; sleep 600 & echo $!; while :; do wait; done"), &directory.path().join("log")).unwrap();
         wait_for(Duration::from_secs(5), "the child's pid", || Ok(daemon.log().ends_with('\n'))).unwrap();
         let child = Pid::from_raw(daemon.log().trim().parse().unwrap());
         drop(daemon);
