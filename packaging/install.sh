@@ -101,14 +101,8 @@ install_binary() {
 
 install_config() {
     mkdir -p "$prefix/etc/loopback"
-    [ ! -e "$config" ] || return 0
-    "$binary" config default >"$work/agent.toml"
-    if [ -n "$prefix" ]; then
-        # The first key of the file, so that it stands before any table.
-        { printf 'state_dir = "%s"\n\n' "$state" && cat "$work/agent.toml"; } >"$config"
-    else
-        cp "$work/agent.toml" "$config"
-    fi
+    [ -e "$config" ] || "$binary" config default >"$work/agent.toml"
+    [ -e "$config" ] || cp "$work/agent.toml" "$config"
 }
 
 join() {
@@ -123,66 +117,15 @@ join() {
 
 install_units() {
     mkdir -p "$units"
-    cat >"$units/loopback-agent.service" <<EOF
-[Unit]
-Description=Loopback host agent
-Wants=network-online.target
-After=network-online.target loopback-agent-firewall.service
-
-[Service]
-Type=notify
-ExecStart=$binary --config $config --state-dir $state run
-Restart=always
-RestartSec=2
-# A restart of the agent ends its sessions itself, in order.
-KillMode=mixed
-TimeoutStopSec=15
-LimitNOFILE=65536
-# Operators' shells are children of this unit and inherit whatever is taken from it, so only what no shell needs is taken here;
-# nothing that would give the unit its own mount namespace: what an operator mounts must be mounted for the host.
-CapabilityBoundingSet=~CAP_SYS_RAWIO CAP_MAC_ADMIN CAP_MAC_OVERRIDE
-RestrictRealtime=yes
-LockPersonality=yes
-Delegate=yes
-OOMScoreAdjust=-500
-
-[Install]
-WantedBy=multi-user.target
-EOF
-    cat >"$units/loopback-agent-firewall.service" <<EOF
-[Unit]
-Description=Loopback firewall, as it was before the reboot
-DefaultDependencies=no
-RequiresMountsFor=$state
-After=local-fs.target
-Before=network-pre.target shutdown.target
-Wants=network-pre.target
-Conflicts=shutdown.target
-ConditionPathExists=$state/identity.json
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=$binary --config $config --state-dir $state firewall restore
-CapabilityBoundingSet=CAP_NET_ADMIN CAP_DAC_READ_SEARCH
-NoNewPrivileges=yes
-ProtectSystem=strict
-ReadWritePaths=$state
-ProtectHome=yes
-PrivateTmp=yes
-RestrictAddressFamilies=AF_NETLINK AF_UNIX
-MemoryDenyWriteExecute=yes
-LockPersonality=yes
-
-[Install]
-WantedBy=sysinit.target
-EOF
+    "$binary" config unit agent >"$work/loopback-agent.service"
+    "$binary" config unit firewall >"$work/loopback-firewall.service"
+    cp "$work/loopback-agent.service" "$work/loopback-firewall.service" "$units/"
 }
 
 start() {
     if [ -z "$prefix" ] && [ -d /run/systemd/system ]; then
         systemctl daemon-reload
-        systemctl --quiet enable loopback-agent-firewall.service loopback-agent.service
+        systemctl --quiet enable loopback-firewall.service loopback-agent.service
         systemctl restart loopback-agent.service
         say 'the agent runs; `systemctl status loopback-agent` shows how it is'
     else

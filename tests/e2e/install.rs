@@ -27,7 +27,8 @@ const TOKEN: &str = "lbt_secret.fingerprint";
 /// Stands for the agent: tells its arguments and the token it was given, and takes an identity when it joins.
 const AGENT: &str = r#"#!/bin/sh
 case "$*" in
-    *"config default"*) echo '#allow = ["firewall"]' ;;
+    "config default") echo '#allow = ["firewall"]' ;;
+    "config unit "*) echo "ExecStart=$3" ;;
     *join*) echo "joined: $*"; echo "token: $LOOPBACK_TOKEN"; mkdir -p "$4" && touch "$4/identity.json" ;;
 esac
 "#;
@@ -41,11 +42,9 @@ fn the_line_installs_and_joins_with_the_token_in_the_environment() -> Result<()>
     ensure!(told.contains(&format!("join --coordinator {}", server.address)), "{told}");
     ensure!(!told.lines().any(|line| line.starts_with("joined:") && line.contains("lbt_")), "the token stands in the arguments: {told}");
     ensure!(fs::read_to_string(at("usr/local/bin/loopback-agent"))? == AGENT, "another agent was installed");
-    let config = fs::read_to_string(at("etc/loopback/agent.toml"))?;
-    ensure!(config.starts_with(&format!("state_dir = \"{}\"", at("var/lib/loopback-agent").display())), "{config}");
-    for unit in ["loopback-agent.service", "loopback-agent-firewall.service"] {
-        let text = fs::read_to_string(at("etc/systemd/system").join(unit))?;
-        ensure!(text.contains(&format!("ExecStart={} ", at("usr/local/bin/loopback-agent").display())), "{text}");
+    ensure!(fs::read_to_string(at("etc/loopback/agent.toml"))? == "#allow = [\"firewall\"]\n", "another configuration was installed");
+    for (unit, file) in [("agent", "loopback-agent.service"), ("firewall", "loopback-firewall.service")] {
+        ensure!(fs::read_to_string(at("etc/systemd/system").join(file))? == format!("ExecStart={unit}\n"), "another unit was installed");
     }
 
     // Again: the identity and an edited configuration stay, and no token is needed.

@@ -11,6 +11,9 @@ use crate::program::{Program, root};
 const CORE_CRATES: &[&str] = &["loopback-agent-core", "loopback-core"];
 /// What a core crate depends on neither itself nor through others.
 const BANNED_IN_CORE: &[&str] = &["axum", "hyper", "mio", "quinn", "rand", "reqwest", "rustls", "socket2", "sqlx", "tokio"];
+/// Named in no source file of a core crate outside its tests.
+const BANNED_WORDS_IN_CORE: &[&str] =
+    &["async fn", "std::env", "std::fs", "std::net::Tcp", "std::net::Udp", "std::process", "std::thread", "std::time::Instant", "std::time::SystemTime"];
 /// The repository's top level. Folder names carry the architecture.
 const TOP_LEVEL: &[&str] = &[
     ".cargo",
@@ -36,8 +39,15 @@ const TOP_LEVEL: &[&str] = &[
 ];
 /// Names that say nothing of what is in the file.
 const NAMELESS: &[&str] = &["common", "helper", "helpers", "manager", "misc", "mod", "util", "utils"];
-/// In no source file: a lint silenced for good, a test that does not run.
-const BANNED_TEXTS: &[&str] = &[concat!("#[", "allow("), concat!("#![", "allow("), concat!("#[", "ignore")];
+/// In no source file: a lint silenced for good, a test that does not run, a queue without a bound. Written in two so that this file does not hold them.
+const BANNED_TEXTS: &[&str] = &[
+    concat!("#[", "allow("),
+    concat!("#![", "allow("),
+    concat!("#[", "ignore"),
+    concat!("unbounded", "_channel"),
+    concat!("unbounded", "()"),
+    concat!("mpsc::", "channel()"),
+];
 
 /// Checks all of it.
 pub fn check() -> Result<()> {
@@ -50,6 +60,9 @@ pub fn check() -> Result<()> {
         let text = fs::read_to_string(root().join(file)).with_context(|| format!("cannot read {file}"))?;
         faults.extend(nameless(file));
         faults.extend(source_faults(file, &text));
+        if file.starts_with("agent/core/src") || file.starts_with("coordinator/core/src") {
+            faults.extend(core_source_faults(file, &text));
+        }
     }
     for core in CORE_CRATES {
         let tree = Program::cargo(&["tree", "--package", core, "--edges", "normal", "--prefix", "none", "--format", "{p}"]).read()?;
@@ -91,6 +104,12 @@ fn source_faults(file: &str, text: &str) -> Vec<String> {
     faults
 }
 
+fn core_source_faults(file: &str, text: &str) -> Vec<String> {
+    let before_tests = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let named = BANNED_WORDS_IN_CORE.iter().filter(|word| before_tests.contains(**word));
+    named.map(|word| format!("{file}: names {word}: a core crate has no clock, randomness, IO, async or SQL")).collect()
+}
+
 fn core_faults(core: &str, tree: &str) -> Vec<String> {
     let names = tree.lines().filter_map(|line| line.split_whitespace().next());
     let mut banned: Vec<&str> = names.filter(|name| BANNED_IN_CORE.contains(name)).collect();
@@ -108,7 +127,7 @@ fn is_left(namespace: &str, alive: impl Fn(u32) -> bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{TOP_LEVEL, check, core_faults, is_left, misplaced, nameless, source_faults};
+    use super::{TOP_LEVEL, check, core_faults, core_source_faults, is_left, misplaced, nameless, source_faults};
 
     #[test]
     fn the_repository_has_its_structure() {
@@ -124,6 +143,8 @@ mod tests {
         assert!(nameless("agent/core/src/link/mod.rs").is_some());
         assert_eq!(source_faults("a.rs", "//! Fine.\nfn a() {}\n"), Vec::<String>::new());
         assert_eq!(source_faults("a.rs", "fn a() {}\n").len(), 1);
+        assert_eq!(core_source_faults("a.rs", "//! Fine.\nuse std::fs::File;\n").len(), 1);
+        assert_eq!(core_source_faults("a.rs", "//! Fine.\n#[cfg(test)]\nmod tests {\nuse std::fs;\n}\n").len(), 0);
         assert_eq!(core_faults("core", "core v0.1.0 (/x)\nserde v1.0.0\ntokio v1.0.0\ntokio v1.0.0 (*)\n").len(), 1);
         assert_eq!(core_faults("core", "core v0.1.0\nrand_core v0.9.0\n"), Vec::<String>::new());
     }
