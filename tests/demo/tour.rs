@@ -35,7 +35,7 @@ const STEPS: &[Step] = &[
     Step { begins: "host-2 curl", proof: Proof::Shows(&["hello from host-1", "host-3 is dropped", "and so is everyone at 9090"]) },
     Step { begins: "loopback firewall status", proof: Proof::Shows(&["applied", "guardrail", "baseline", "default"]) },
     Step { begins: "loopback firewall rules", proof: Proof::Shows(&["hello from host-1"]) },
-    Step { begins: "loopback metrics", proof: Proof::Shows(&["node_load1"]) },
+    Step { begins: "loopback metrics", proof: Proof::Shows(&["cpu", "memory", "uptime", "VALUE"]) },
     Step { begins: "loopback shell acme/prod/web/host-1 --", proof: Proof::Shows(&["host-1", "it left with 7"]) },
     Step { begins: "loopback shell acme/prod/web/host-1", proof: Proof::IsAShell },
     Step { begins: "session=", proof: Proof::Shows(&["forty-two is 42"]) },

@@ -33,7 +33,7 @@ const COMMANDS: &[&str] = &[
     "member add acme dave@example.com",
     "role list acme",
     "role create acme watcher --permission project.workspace.host:read",
-    "role update acme watcher --permission project.workspace.host:read project.workspace.host.metrics:read",
+    "role update acme watcher --permission project.workspace.host:read --permission project.workspace.host.metrics:read",
     "binding create dave@example.com watcher acme/prod/web --for 8h",
     "binding list acme",
     "binding delete acme {bind}",
@@ -105,10 +105,10 @@ fn the_exit_codes_say_who_is_at_fault() -> Result<()> {
     let mut fleet = Fleet::start(0)?;
     let owner = fleet.owner.clone();
     ensure!(owner.run(&["host", "list", ORGANIZATION])?.code == 0, "done is 0");
-    for refused in [&["organization", "show", "nobody"][..], &["workspace", "create", WORKSPACE], &["project", "create", "acme/Not A Slug"]] {
+    for refused in [&["organization", "show", "nobody"][..], &["workspace", "create", WORKSPACE], &["host", "show", "acme/prod/web/nobody"]] {
         owner.run(refused)?.refused(1)?;
     }
-    for misused in [&["frobnicate"][..], &["host"], &["host", "show"], &["--output", "xml", "whoami"]] {
+    for misused in [&["frobnicate"][..], &["host"], &["host", "show"], &["--output", "xml", "whoami"], &["project", "create", "acme/Not A Slug"]] {
         owner.run(misused)?.refused(2)?;
     }
     let stranger = Cli::new(fleet.lab.hub(), "stranger")?;
