@@ -105,6 +105,28 @@ enum Firewall {
 enum Config {
     /// Prints the documented default configuration.
     Default,
+    /// Prints a systemd unit; the install script puts it in place.
+    Unit {
+        /// Which.
+        unit: Unit,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Unit {
+    /// `loopback-agent.service`
+    Agent,
+    /// `loopback-firewall.service`
+    Firewall,
+}
+
+impl Unit {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Agent => include_str!("../../../packaging/systemd/loopback-agent.service"),
+            Self::Firewall => include_str!("../../../packaging/systemd/loopback-firewall.service"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -145,6 +167,7 @@ impl Cli {
     fn run(self) -> Result<ExitCode, Failure> {
         match self.command {
             Command::Config(Config::Default) => return print(&Settings::default_file()),
+            Command::Config(Config::Unit { unit }) => return print(unit.text()),
             Command::Completions { shell } => return completions(shell),
             _ => {}
         }
