@@ -1,10 +1,17 @@
 //! The fleet coordinator: it does what `loopback-core` decides – HTTPS, QUIC, storage, certificates – and decides nothing itself.
 
+pub mod authority;
 pub mod ca;
 pub mod clock;
 pub mod commands;
+pub mod doctor;
+pub mod http;
 pub mod ids;
+pub mod limits;
 pub mod link;
 pub mod observed;
+pub mod queries;
 pub mod reconcile;
+pub mod series;
+pub mod shell;
 pub mod storage;
