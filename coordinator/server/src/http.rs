@@ -3,5 +3,5 @@
 pub mod api;
 pub mod error;
 pub mod identity;
-pub mod openapi;
+pub mod install;
 pub mod routes;

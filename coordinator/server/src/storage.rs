@@ -27,6 +27,7 @@ pub(crate) mod project;
 pub(crate) mod resolve;
 pub(crate) mod role;
 pub(crate) mod row;
+pub(crate) mod session;
 pub(crate) mod token;
 pub(crate) mod workspace;
 

@@ -175,6 +175,13 @@ impl Registry {
         Ok(Place { registry: self.clone(), host: key.host, connection: connection.stable_id() })
     }
 
+    /// A link without a session behind it; it lasts as long as what is returned.
+    #[cfg(test)]
+    pub(crate) fn link(&self, key: HostKey, connection: &Connection) -> impl Drop + use<> {
+        let machine = Machine { machine_id: "m".into(), boot_id: "b".into(), hostname: "h".into() };
+        self.admit(key, connection, machine, Vec::new(), None, mpsc::channel(1).0).unwrap()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<HostId, Linked>> {
         // Nothing panics while holding it, and what it holds stays valid at every step.
         self.links.lock().unwrap_or_else(PoisonError::into_inner)

@@ -238,10 +238,29 @@ pub async fn frames(pool: &AnyPool, key: HostKey, start_ms: u64, end_ms: u64, li
     let rows =
         sqlx::query(statement).bind(key.organization.to_string()).bind(key.host.to_string()).bind(signed(start_ms)).bind(signed(end_ms)).bind(i64::from(limit));
     let rows = rows.fetch_all(pool).await?;
-    let frame = |row: &sqlx::any::AnyRow| {
-        Ok(StoredFrame { time_ms: unsigned(row.try_get("time_ms")?), digest: row.try_get("digest")?, samples: row.try_get("samples")? })
-    };
-    rows.iter().rev().map(frame).collect()
+    rows.iter().rev().map(stored_frame).collect()
+}
+
+fn stored_frame(row: &sqlx::any::AnyRow) -> Result<StoredFrame, StorageError> {
+    Ok(StoredFrame { time_ms: unsigned(row.try_get("time_ms")?), digest: row.try_get("digest")?, samples: row.try_get("samples")? })
+}
+
+/// The newest frame of each step from `start_ms` to `end_ms`, both included, oldest first. Steps are counted from 1970.
+///
+/// # Errors
+/// The engine refuses.
+pub async fn frames_by_step(pool: &AnyPool, key: HostKey, start_ms: u64, end_ms: u64, step_ms: u64) -> Result<Vec<StoredFrame>, StorageError> {
+    let statement = "SELECT time_ms, digest, samples FROM metric_frame WHERE organization = $1 AND host = $2 AND time_ms IN \
+        (SELECT MAX(time_ms) FROM metric_frame WHERE organization = $1 AND host = $2 AND time_ms >= $3 AND time_ms <= $4 GROUP BY time_ms / $5) ORDER BY time_ms";
+    let rows = sqlx::query(statement)
+        .bind(key.organization.to_string())
+        .bind(key.host.to_string())
+        .bind(signed(start_ms))
+        .bind(signed(end_ms))
+        .bind(signed(step_ms.max(1)))
+        .fetch_all(pool)
+        .await?;
+    rows.iter().map(stored_frame).collect()
 }
 
 /// A schema's series: name and labels, by position.
