@@ -9,6 +9,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use hyper_util::rt::TokioTimer;
 use loopback_api::Spec;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -22,7 +23,7 @@ use crate::http::identity::Gate;
 use crate::http::openapi;
 use crate::http::routes::account::Door;
 use crate::http::routes::{account, audit, binding, firewall, key, member, organization, permission, project, role, token, workspace};
-use crate::limits::{HANDSHAKE_TIMEOUT_MS, KEY_USES_MAX, STOP_GRACE_MS};
+use crate::limits::{HANDSHAKE_TIMEOUT_MS, IDLE_TIMEOUT_MS, KEY_USES_MAX, STOP_GRACE_MS};
 use crate::login_limit::LoginLimit;
 use crate::password::{PasswordError, Passwords};
 use crate::storage::{Storage, StorageError};
@@ -213,7 +214,11 @@ fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
 fn serve(supervisor: &mut Supervisor, listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: Router) -> std::io::Result<()> {
     let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls)).handshake_timeout(Duration::from_millis(HANDSHAKE_TIMEOUT_MS));
     let handle = Handle::new();
-    let server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle.clone());
+    let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle.clone());
+    // Without a timer hyper waits forever for who connects and says nothing.
+    let idle = Duration::from_millis(IDLE_TIMEOUT_MS);
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(idle);
+    server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(idle).keep_alive_timeout(idle);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let stop = supervisor.token();
     supervisor.spawn("https", async move {
