@@ -173,7 +173,7 @@ async fn make_account(config: &Config, person: Person, place: Option<(&str, &str
 fn new_account(person: Person) -> anyhow::Result<(NewAccount, Option<String>)> {
     let (password, generated) = if person.password_stdin {
         let mut text = String::new();
-        std::io::stdin().take(4_096).read_to_string(&mut text).context("the password could not be read from standard input")?;
+        std::io::stdin().take(4_096).read_to_string(&mut text).context("no password on standard input, or not as UTF-8 text; pipe it in")?;
         (text.trim_end_matches(['\r', '\n']).to_owned(), None)
     } else {
         let password = generate();

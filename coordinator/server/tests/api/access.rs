@@ -269,7 +269,7 @@ async fn what_is_taken_away_is_gone_at_once_also_for_leases() {
     let scope = loopback_core::access::ScopePath::Organization(organization);
     let (authority, now) = (world.coordinator.authority(), loopback_coordinator::clock::now_ms());
     let shell = Key::ProjectWorkspaceHostShellSession.may(Verb::Execute);
-    let grant = Grant::authorize(&*authority.snapshot(organization).await.unwrap(), actor, shell, Target::Found(scope), now).unwrap();
+    let grant = Grant::authorize(&authority.snapshot(organization).await.unwrap(), actor, shell, Target::Found(scope), now).unwrap();
     assert!(authority.still_holds(&grant, now).await.unwrap());
     let mut changes = world.coordinator.storage().subscribe();
     world.delete("/v1/organizations/acme/members/operator@acme.example").await.expect(200);
