@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::commands::setup::{self, AccountMade, NewAccount};
 use crate::config::{Config, DEFAULT_FILE, default_file};
 use crate::coordinator::{Coordinator, open_ca, open_storage};
+use crate::doctor::{self, Installation};
 use crate::password::{Passwords, generate};
 use crate::telemetry;
 
@@ -37,6 +38,12 @@ enum Command {
     /// Tells about the certificate authority.
     #[command(subcommand)]
     Ca(CaCommand),
+    /// Looks for what is missing and tells how to mend it. Leaves with 1 when something fails.
+    Doctor {
+        /// How it is told.
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
     /// Tells about the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -84,6 +91,15 @@ enum AccountCommand {
     },
 }
 
+/// How a report is told.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
 #[derive(Debug, Subcommand)]
 enum CaCommand {
     /// Prints the fingerprint that operators compare at their first contact.
@@ -127,6 +143,7 @@ async fn with_config(command: Command, config: Config) -> anyhow::Result<()> {
             println!("{}", fingerprint(&config)?);
             Ok(())
         }
+        Command::Doctor { output } => examine(&config, output).await,
         Command::Config(_) | Command::Completions { .. } => Ok(()),
     }
 }
@@ -142,6 +159,17 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
     tracing::info!("the coordinator stops");
     Ok(coordinator.shutdown().await?)
+}
+
+async fn examine(config: &Config, output: Output) -> anyhow::Result<()> {
+    let installation = Installation { state_dir: config.state_dir.clone(), listen: config.listen_address()?, agent_binary: config.agent_binary() };
+    let report = doctor::run(&installation).await;
+    match output {
+        Output::Text => print!("{report}"),
+        Output::Json => println!("{}", serde_json::to_string(&report)?),
+    }
+    anyhow::ensure!(!report.has_failed(), "something does not work; the lines marked `fail` say how to mend it");
+    Ok(())
 }
 
 async fn set_up(config: &Config, asked: Setup) -> anyhow::Result<()> {
@@ -173,7 +201,7 @@ async fn make_account(config: &Config, person: Person, place: Option<(&str, &str
 fn new_account(person: Person) -> anyhow::Result<(NewAccount, Option<String>)> {
     let (password, generated) = if person.password_stdin {
         let mut text = String::new();
-        std::io::stdin().take(4_096).read_to_string(&mut text).context("the password could not be read from standard input")?;
+        std::io::stdin().take(4_096).read_to_string(&mut text).context("no password on standard input, or not as UTF-8 text; pipe it in")?;
         (text.trim_end_matches(['\r', '\n']).to_owned(), None)
     } else {
         let password = generate();

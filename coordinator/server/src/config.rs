@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::link::Terms;
 use confique::{Config as _, Layer as _};
 use loopback_core::limits::CERTIFICATE_LIFE_MS;
 use tracing_subscriber::EnvFilter;
@@ -166,6 +167,24 @@ impl Config {
     pub fn listen_address(&self) -> Result<SocketAddr, ConfigError> {
         let reason = || "is no address and port; write one such as \"[::]:8443\" or \"192.0.2.1:8443\"".to_owned();
         self.listen.parse().map_err(|_| ConfigError::Value { key: "listen", reason: reason() })
+    }
+
+    /// The program that install lines download.
+    #[must_use]
+    pub fn agent_binary(&self) -> PathBuf {
+        let beside = || std::env::current_exe().unwrap_or_default().with_file_name("loopback-agent");
+        self.agent_binary.clone().unwrap_or_else(beside)
+    }
+
+    /// What every agent is told. [`Config::check`] has bounded both intervals.
+    #[must_use]
+    pub fn link_terms(&self) -> Terms {
+        let interval_ms = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        Terms {
+            heartbeat_interval_ms: interval_ms(self.heartbeat_interval_ms),
+            metrics_interval_ms: interval_ms(self.metrics_interval_ms),
+            certificate_life_ms: self.certificate_life_ms,
+        }
     }
 
     /// The address others reach it by, when it listens on this port.

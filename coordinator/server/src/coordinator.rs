@@ -9,8 +9,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use hyper_util::rt::TokioTimer;
 use loopback_api::Spec;
-use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::authority::Authority;
@@ -19,13 +19,22 @@ use crate::commands::token::InstallLine;
 use crate::config::{Config, ConfigError};
 use crate::http::api::Api;
 use crate::http::identity::Gate;
+use crate::http::install::{self, Install};
 use crate::http::openapi;
 use crate::http::routes::account::Door;
-use crate::http::routes::{account, audit, binding, firewall, key, member, organization, permission, project, role, token, workspace};
-use crate::limits::{HANDSHAKE_TIMEOUT_MS, KEY_USES_MAX, STOP_GRACE_MS};
+use crate::http::routes::host::Hosts;
+use crate::http::routes::host_firewall::HostFirewalls;
+use crate::http::routes::{
+    account, audit, binding, firewall, host, host_firewall, key, member, metrics, organization, permission, project, role, session, token, workspace,
+};
+use crate::limits::{HANDSHAKE_TIMEOUT_MS, IDLE_TIMEOUT_MS, STOP_GRACE_MS};
+use crate::link::{EndpointError, Listener, Registry, Shared};
 use crate::login_limit::LoginLimit;
+use crate::observed::Observed;
 use crate::password::{PasswordError, Passwords};
-use crate::storage::{Storage, StorageError};
+use crate::reconcile::Desired;
+use crate::shell::Broker;
+use crate::storage::{Storage, StorageError, host as host_rows};
 use crate::supervisor::{Supervisor, TaskEnded};
 
 /// A coordinator that runs.
@@ -61,6 +70,9 @@ pub enum StartError {
     /// Its certificate authority.
     #[error(transparent)]
     Ca(#[from] CaError),
+    /// Its QUIC endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
     /// Its hash function.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -87,16 +99,15 @@ impl Coordinator {
         let public_address = config.public_address(address.port());
         let ca = open_ca(&config.state_dir, &public_address, address)?;
         let mut supervisor = Supervisor::default();
+        let parts = Parts::open(&config, storage, Arc::clone(&ca), address, &mut supervisor).await?;
         let upgrades = TaskTracker::new();
-        // Nobody writes the uses of credentials down yet; the sender does not mind.
-        let (key_uses, _) = mpsc::channel(KEY_USES_MAX);
-        let authority = Authority::new(storage.clone());
-        let gate = Gate::new(storage.clone(), Arc::clone(&authority), key_uses);
-        let line = InstallLine { address: public_address.clone(), pin: ca.pin(), ca: ca.fingerprint() };
-        let api = api(gate, &storage, passwords, line, upgrades.clone());
+        let install = Install { address: public_address.clone(), pin: ca.pin(), agent_binary: config.agent_binary() };
+        let api = api(&parts, passwords, &public_address, upgrades.clone()).await;
         let operations = api.operations().to_vec();
-        serve(&mut supervisor, listener, ca.https_config()?, api.into_router()).map_err(|source| StartError::Listen { address, source })?;
+        let router = api.into_router().merge(install::router(install));
+        serve(&mut supervisor, listener, ca.https_config()?, router).map_err(|source| StartError::Listen { address, source })?;
         tracing::info!(%address, public_address, fingerprint = %ca.fingerprint(), "the coordinator runs");
+        let Parts { storage, authority, .. } = parts;
         Ok(Self { address, public_address, ca, storage, authority, operations, upgrades, supervisor })
     }
 
@@ -183,11 +194,58 @@ pub fn open_ca(state_dir: &Path, public_address: &str, address: SocketAddr) -> R
     Ca::open(state_dir, &names)
 }
 
+/// What the coordinator is made of, started and owned by the supervisor.
+struct Parts {
+    storage: Storage,
+    observed: Observed,
+    ca: Arc<Ca>,
+    registry: Registry,
+    desired: Desired,
+    authority: Arc<Authority>,
+    broker: Arc<Broker>,
+}
+
+impl Parts {
+    async fn open(config: &Config, storage: Storage, ca: Arc<Ca>, address: SocketAddr, supervisor: &mut Supervisor) -> Result<Self, StartError> {
+        let (observed, writer) = Observed::open(&config.state_dir).await?;
+        let terms = config.link_terms();
+        let registry = Registry::new(terms.heartbeat_interval_ms);
+        let desired = Desired::new(storage.clone(), observed.clone(), registry.clone());
+        let authority = Authority::new(storage.clone());
+        let broker = Broker::new(storage.clone(), Arc::clone(&authority), registry.clone(), config.state_dir.join("recordings"), supervisor.token());
+        broker.recover().await?;
+        for removed in host_rows::removed(storage.reader()).await? {
+            ca.removed().insert(removed);
+        }
+        let parts = Self { storage, observed, ca, registry, desired, authority, broker };
+        let link = Listener::bind(address, &config.state_dir, parts.link(), terms)?;
+        let stop = supervisor.token();
+        supervisor.spawn("observed", writer.run(stop.clone()));
+        supervisor.spawn("desired", parts.desired.clone().run(stop.clone()));
+        supervisor.spawn("links", async move {
+            Arc::new(link).run(stop).await;
+            Ok::<_, StorageError>(())
+        });
+        Ok(parts)
+    }
+
+    fn link(&self) -> Shared {
+        Shared {
+            ca: Arc::clone(&self.ca),
+            storage: self.storage.clone(),
+            observed: self.observed.clone(),
+            registry: self.registry.clone(),
+            desired: self.desired.clone(),
+        }
+    }
+}
+
 /// Every operation with what it needs, and nothing more.
-fn api(gate: Gate, storage: &Storage, passwords: Passwords, line: InstallLine, upgrades: TaskTracker) -> Api {
-    let mut api = Api::new(gate, upgrades);
+async fn api(parts: &Parts, passwords: Passwords, public_address: &str, upgrades: TaskTracker) -> Api {
+    let Parts { storage, observed, ca, registry, desired, authority, broker } = parts;
+    let mut api = Api::new(Gate::new(storage.clone(), Arc::clone(authority), observed.clone()), upgrades);
     account::register(&mut api, &Door { storage: storage.clone(), passwords, limit: Arc::new(LoginLimit::default()) });
-    key::register(&mut api, storage);
+    key::register(&mut api, storage, observed);
     permission::register(&mut api);
     organization::register(&mut api, storage);
     member::register(&mut api, storage);
@@ -195,8 +253,15 @@ fn api(gate: Gate, storage: &Storage, passwords: Passwords, line: InstallLine, u
     binding::register(&mut api, storage);
     project::register(&mut api, storage);
     workspace::register(&mut api, storage);
-    token::register(&mut api, storage, line);
+    token::register(&mut api, storage, InstallLine { address: public_address.to_owned(), pin: ca.pin(), ca: ca.fingerprint() });
+    host::register(&mut api, &Hosts { storage: storage.clone(), observed: observed.clone(), registry: registry.clone(), ca: Arc::clone(ca) });
     firewall::register(&mut api, storage);
+    // Agents resolve the name themselves; what they reach is what their system layer lets pass.
+    let coordinators = tokio::net::lookup_host(public_address).await.map(Iterator::collect).unwrap_or_default();
+    let effective = HostFirewalls { storage: storage.clone(), observed: observed.clone(), desired: desired.clone(), coordinators };
+    host_firewall::register(&mut api, &effective);
+    metrics::register(&mut api, observed);
+    session::register(&mut api, storage, broker);
     audit::register(&mut api, storage);
     let document = openapi::document();
     api.page("/v1/openapi.json", get(async move || Json(document)));
@@ -213,7 +278,11 @@ fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
 fn serve(supervisor: &mut Supervisor, listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: Router) -> std::io::Result<()> {
     let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls)).handshake_timeout(Duration::from_millis(HANDSHAKE_TIMEOUT_MS));
     let handle = Handle::new();
-    let server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle.clone());
+    let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle.clone());
+    // Without a timer hyper waits forever for who connects and says nothing.
+    let idle = Duration::from_millis(IDLE_TIMEOUT_MS);
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(idle);
+    server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(idle).keep_alive_timeout(idle);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let stop = supervisor.token();
     supervisor.spawn("https", async move {

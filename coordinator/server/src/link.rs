@@ -7,6 +7,6 @@ mod registry;
 mod session;
 
 pub use endpoint::EndpointError;
-pub use listener::Listener;
+pub use listener::{Listener, Shared};
 pub use registry::{HostHealth, NotLinked, Registry};
 pub use session::Terms;

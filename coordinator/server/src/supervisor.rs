@@ -88,7 +88,10 @@ mod tests {
     async fn a_stop_waits_for_those_that_listen_and_names_one_that_does_not() {
         let mut supervisor = Supervisor::default();
         let token = supervisor.token();
-        supervisor.spawn("good", async move { Ok::<_, String>(token.cancelled().await) });
+        supervisor.spawn("good", async move {
+            token.cancelled().await;
+            Ok::<_, String>(())
+        });
         supervisor.stop(Duration::from_secs(10)).await.unwrap();
         let mut supervisor = Supervisor::default();
         supervisor.spawn("deaf", std::future::pending::<Result<(), String>>());

@@ -8,7 +8,7 @@ use loopback_core::access::{Actor, Grant, Key, OWNER, ScopePath, Verb, built_in_
 use loopback_core::tenancy::{LimitKind, Limits, State, Verification};
 use loopback_protocol::id::{AccountId, OrganizationId};
 
-use super::{Refused, admit_creation, email, name, slug};
+use super::{Refused, admit_creation, email, name, present, slug};
 use crate::clock::now_ms;
 use crate::ids;
 use crate::password::{PasswordError, Passwords};
@@ -128,6 +128,10 @@ async fn join(tx: &mut Tx, grant: &Grant, account: &Account, role_name: &str) ->
         admit_creation(tx, grant, LimitKind::Members, 1).await?;
         let member = Member { id: ids::fresh(), account: account.id, email: account.email.clone(), name: account.name.clone(), created_at: Time(now_ms()) };
         member::insert(tx, grant, &member).await?;
+    }
+    let held = present(tx, grant).await?;
+    if held.live_bindings(account.id, now_ms()).any(|binding| binding.role == role.id && binding.scope == *grant.scope()) {
+        return Err(Refused::Conflict(format!("{} holds the role {role_name} there already", account.email)));
     }
     let row = NewRow { id: ids::fresh(), account: account.id, role: role.id, scope: *grant.scope(), expires_at_ms: None };
     Ok(binding::insert(tx, grant, &row, now_ms()).await?)

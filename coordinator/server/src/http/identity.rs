@@ -13,13 +13,13 @@ use loopback_core::access::{Actor, Denied, Grant, Permission, ScopePath, Target}
 use loopback_core::audit::Outcome;
 use loopback_protocol::id::{AccountId, KeyId, OrganizationId};
 use loopback_protocol::secret::Secret;
-use tokio::sync::mpsc;
 
 use super::api::RequestId;
 use super::error::{not_found, unauthenticated};
 use crate::authority::Authority;
 use crate::clock::now_ms;
 use crate::limits::{OWNERS_NAMED_MAX, SEGMENT_MAX_BYTES, USER_AGENT_MAX_CHARS};
+use crate::observed::{Observation, Observed};
 use crate::storage::{Entry, Storage, Trail, key, member, resolve};
 
 /// Where a request came from.
@@ -46,19 +46,6 @@ pub struct Caller {
     pub email: String,
 }
 
-/// A credential was used: an observation, to be written down when there is time.
-#[derive(Debug, Clone)]
-pub struct KeyUse {
-    /// Whose.
-    pub account: AccountId,
-    /// Which.
-    pub key: KeyId,
-    /// When, in milliseconds since 1970.
-    pub used_at_ms: u64,
-    /// From where.
-    pub used_from: IpAddr,
-}
-
 /// What a path names: its scope from wide to narrow, and the item in it.
 #[derive(Debug, Clone, Default)]
 pub struct Place {
@@ -82,7 +69,7 @@ pub struct Admitted {
 pub struct Gate {
     storage: Storage,
     authority: Arc<Authority>,
-    key_uses: mpsc::Sender<KeyUse>,
+    observed: Observed,
 }
 
 impl Origin {
@@ -111,10 +98,10 @@ impl Caller {
 }
 
 impl Gate {
-    /// A gate on the storage's accounts; `key_uses` hears which credentials are used.
+    /// A gate on the storage's accounts; `observed` hears which credentials are used.
     #[must_use]
-    pub const fn new(storage: Storage, authority: Arc<Authority>, key_uses: mpsc::Sender<KeyUse>) -> Self {
-        Self { storage, authority, key_uses }
+    pub const fn new(storage: Storage, authority: Arc<Authority>, observed: Observed) -> Self {
+        Self { storage, authority, observed }
     }
 
     /// Who calls.
@@ -129,7 +116,7 @@ impl Gate {
             return Err(unauthenticated());
         }
         // A full queue loses an observation, never a request.
-        let _ = self.key_uses.try_send(KeyUse { account: stored.account, key: secret.id(), used_at_ms: now_ms(), used_from: origin.address });
+        self.observed.report_or_drop(Observation::KeyUse { account: stored.account, key: secret.id(), address: origin.address });
         Ok(Caller { account: stored.account, key: secret.id(), email: stored.email })
     }
 

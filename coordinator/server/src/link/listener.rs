@@ -26,17 +26,28 @@ const ENROLMENTS_MAX: usize = 64;
 /// A handshake that takes longer is somebody else's fault.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What links touch. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Signs and refuses certificates.
+    pub ca: Arc<Ca>,
+    /// Decisions.
+    pub storage: Storage,
+    /// Observations.
+    pub observed: Observed,
+    /// Who is linked.
+    pub registry: Registry,
+    /// What they must enforce.
+    pub desired: Desired,
+}
+
 /// The coordinator's UDP side.
 #[derive(Debug)]
 pub struct Listener {
     endpoint: Endpoint,
-    ca: Arc<Ca>,
-    storage: Storage,
-    observed: Observed,
-    registry: Registry,
-    desired: Desired,
+    shared: Shared,
     terms: Terms,
-    enrolments: Arc<Semaphore>,
+    enrolments: Semaphore,
 }
 
 impl Listener {
@@ -44,27 +55,9 @@ impl Listener {
     ///
     /// # Errors
     /// The port is taken, or a key cannot be read.
-    #[expect(clippy::too_many_arguments, reason = "what a link touches, each named once")]
-    pub fn bind(
-        address: SocketAddr,
-        state_dir: &Path,
-        ca: Arc<Ca>,
-        storage: Storage,
-        observed: Observed,
-        registry: Registry,
-        desired: Desired,
-        terms: Terms,
-    ) -> Result<Self, EndpointError> {
-        let endpoint = endpoint::bind(&ca, state_dir, address)?;
-        Ok(Self { endpoint, ca, storage, observed, registry, desired, terms, enrolments: Arc::new(Semaphore::new(ENROLMENTS_MAX)) })
-    }
-
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// The socket does not tell.
-    pub fn local_address(&self) -> std::io::Result<SocketAddr> {
-        self.endpoint.local_addr()
+    pub fn bind(address: SocketAddr, state_dir: &Path, shared: Shared, terms: Terms) -> Result<Self, EndpointError> {
+        let endpoint = endpoint::bind(&shared.ca, state_dir, address)?;
+        Ok(Self { endpoint, shared, terms, enrolments: Semaphore::new(ENROLMENTS_MAX) })
     }
 
     /// Serves until stopped, then tells every agent so.
@@ -96,20 +89,10 @@ impl Listener {
             Err(_) => return tracing::debug!(%peer, "handshake timed out"),
         };
         match application(&connection).as_deref() {
-            Some(ALPN_LINK) => {
-                let session = Session {
-                    ca: &self.ca,
-                    storage: &self.storage,
-                    observed: &self.observed,
-                    registry: &self.registry,
-                    desired: &self.desired,
-                    terms: self.terms,
-                };
-                session.run(connection).await;
-            }
+            Some(ALPN_LINK) => Session { shared: &self.shared, terms: self.terms }.run(connection).await,
             Some(ALPN_ENROLL) => {
                 let Ok(_place) = self.enrolments.acquire().await else { return };
-                enroll::serve(&connection, &self.ca, &self.storage, self.terms.certificate_life_ms).await;
+                enroll::serve(&connection, &self.shared.ca, &self.shared.storage, self.terms.certificate_life_ms).await;
             }
             _ => connection.close(VarInt::from_u32(code::MALFORMED), b"unknown application protocol"),
         }

@@ -15,14 +15,13 @@ use loopback_protocol::version::PROTOCOL_VERSION;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
 
-use super::Registry;
+use super::listener::Shared;
 use super::registry::{Machine, Place, code};
-use crate::ca::{Ca, HostCertificate};
+use crate::ca::HostCertificate;
 use crate::clock::now_ms;
-use crate::observed::{HostKey, Observation, Observed, StoredSchema};
-use crate::reconcile::Desired;
+use crate::observed::{HostKey, Observation, StoredSchema};
 use crate::storage::host::HostRow;
-use crate::storage::{self, Entry, Storage, StorageError, Trail};
+use crate::storage::{self, Entry, StorageError, Trail};
 
 /// How long an agent has to open its control stream and say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,14 +41,10 @@ pub struct Terms {
     pub certificate_life_ms: u64,
 }
 
-/// Everything a link touches.
+/// A link to serve.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Session<'a> {
-    pub(super) ca: &'a Ca,
-    pub(super) storage: &'a Storage,
-    pub(super) observed: &'a Observed,
-    pub(super) registry: &'a Registry,
-    pub(super) desired: &'a Desired,
+    pub(super) shared: &'a Shared,
     pub(super) terms: Terms,
 }
 
@@ -114,22 +109,22 @@ impl Session<'_> {
 
     async fn serve(self, connection: &Connection, certificate: HostCertificate) -> Result<(), Ended> {
         let key = HostKey { organization: certificate.organization, host: certificate.host };
-        let row = storage::host::of_certificate(self.storage.reader(), key.organization, key.host).await?.ok_or(Ended::Removed)?;
+        let row = storage::host::of_certificate(self.shared.storage.reader(), key.organization, key.host).await?.ok_or(Ended::Removed)?;
         let (mut send, mut receive, mut decoder, hello) = tokio::time::timeout(HELLO_TIMEOUT, first_message(connection)).await.map_err(|_| Ended::Silent)??;
         let (messages, mut outgoing) = mpsc::channel(MESSAGES_MAX);
         let machine = Machine { machine_id: hello.facts.machine_id.clone(), boot_id: hello.facts.boot_id.clone(), hostname: hello.facts.hostname.clone() };
-        let place = match self.registry.admit(key, connection, machine, hello.modules, hello.policy_digest, messages.clone()) {
+        let place = match self.shared.registry.admit(key, connection, machine, hello.modules, hello.policy_digest, messages.clone()) {
             Ok(place) => place,
             Err(duplicate) => return Err(self.refuse_duplicate(&row, duplicate).await?),
         };
         tracing::info!(host = %key.host, path = %row.path, peer = %connection.remote_address(), version = %hello.agent_version, "linked");
         write(&mut send, &CoordinatorMessage::Welcome(self.welcome(key))).await?;
         let agent_version = hello.agent_version;
-        self.observed.report(Observation::Facts { key, facts: hello.facts, agent_version: agent_version.clone() }).await;
-        self.desired.wake(key.organization);
+        self.shared.observed.report(Observation::Facts { key, facts: hello.facts, agent_version: agent_version.clone() }).await;
+        self.shared.desired.wake(key.organization);
         let mut live = Live { session: self, key, row, certificate, agent_version, place, messages, schemas: HashMap::new() };
         let ended = live.exchange(&mut send, &mut receive, &mut decoder, &mut outgoing).await;
-        self.observed.report(Observation::Seen(key)).await;
+        self.shared.observed.report(Observation::Seen(key)).await;
         ended
     }
 
@@ -145,7 +140,7 @@ impl Session<'_> {
     async fn refuse_duplicate(&self, row: &HostRow, duplicate: super::registry::Duplicate) -> Result<Ended, StorageError> {
         let entry = host_entry(row, "host.identity.duplicate").with_outcome(loopback_core::audit::Outcome::Denied);
         let entry = entry.with_details(serde_json::json!({ "reason": duplicate.to_string() }));
-        self.storage.begin().await?.commit(entry).await?;
+        self.shared.storage.begin().await?.commit(entry).await?;
         Ok(Ended::Duplicate(duplicate))
     }
 }
@@ -174,13 +169,13 @@ impl Live<'_> {
     }
 
     async fn take(&mut self, message: AgentMessage) -> Result<(), Ended> {
-        let observed = self.session.observed;
+        let observed = &self.session.shared.observed;
         match message {
             AgentMessage::Hello(_) => return Err(Malformed::Invalid("hello, said twice").into()),
             AgentMessage::Heartbeat(heartbeat) => self.place.heard(Some(heartbeat.modules)),
             AgentMessage::Facts(facts) => {
                 observed.report(Observation::Facts { key: self.key, facts, agent_version: self.agent_version.clone() }).await;
-                self.session.desired.wake(self.key.organization);
+                self.session.shared.desired.wake(self.key.organization);
             }
             AgentMessage::PolicyStatus(status) => {
                 if matches!(status.outcome, PolicyOutcome::Applied { .. }) {
@@ -211,18 +206,18 @@ impl Live<'_> {
             return Err(Malformed::Invalid("metrics_frame.values").into());
         }
         let acknowledge = (self.messages.clone(), frame.sequence);
-        self.session.observed.report(Observation::Frame { key: self.key, schema, time_ms: frame.time_ms, values: frame.values, acknowledge }).await;
+        self.session.shared.observed.report(Observation::Frame { key: self.key, schema, time_ms: frame.time_ms, values: frame.values, acknowledge }).await;
         Ok(())
     }
 
     /// The next certificate, for the key the host already has: who holds a link cannot hand its identity to another key.
     async fn renew(&self, csr_der: &[u8]) -> Result<(), Ended> {
-        let next = self.session.ca.sign_host(csr_der, self.key.organization, self.key.host, self.session.terms.certificate_life_ms);
+        let next = self.session.shared.ca.sign_host(csr_der, self.key.organization, self.key.host, self.session.terms.certificate_life_ms);
         let next = next.map_err(|_| Malformed::Invalid("renew_csr_der"))?;
         if HostCertificate::parse(&next).map(|next| next.key) != Ok(self.certificate.key) {
             return Err(Malformed::Invalid("renew_csr_der: another key").into());
         }
-        self.session.storage.begin().await?.commit(host_entry(&self.row, "host.certificate.renew")).await?;
+        self.session.shared.storage.begin().await?.commit(host_entry(&self.row, "host.certificate.renew")).await?;
         self.reply(CoordinatorMessage::Certificate(next.to_vec())).await;
         Ok(())
     }

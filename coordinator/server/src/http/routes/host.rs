@@ -12,9 +12,9 @@ use crate::http::api::{Api, Call, with};
 use crate::http::error::not_found;
 use crate::link::Registry;
 use crate::observed::Observed;
+use crate::storage::Storage;
 use crate::storage::host::{self, HostRow};
 use crate::storage::observed::{self, HostObservation};
-use crate::storage::{Storage, StorageError};
 
 /// What the operations on hosts touch.
 #[derive(Debug, Clone)]
@@ -39,7 +39,8 @@ pub fn register(api: &mut Api, hosts: &Hosts) {
 
 impl Hosts {
     async fn list<O: Operation>(&self, call: &Call<O>, query: &PageQuery) -> Result<Page<Host>, Problem> {
-        let before = query.cursor.as_deref().map(str::parse::<HostId>).transpose().map_err(|_| Problem::field("/cursor", "it is not one this coordinator gave"))?;
+        let before =
+            query.cursor.as_deref().map(str::parse::<HostId>).transpose().map_err(|_| Problem::field("/cursor", "it is not one this coordinator gave"))?;
         let mut rows = host::list(self.storage.reader(), &call.grant, before).await?;
         let size = usize::try_from(query.size()).unwrap_or(usize::MAX);
         let more = rows.len() > size;
@@ -94,13 +95,4 @@ impl Hosts {
             created_at: Time(row.created_at_ms),
         }
     }
-}
-
-/// Loads the set of removed hosts, so that their certificates are refused from the first handshake on.
-///
-/// # Errors
-/// The database fails.
-pub async fn refuse_removed(storage: &Storage, ca: &Ca) -> Result<(), StorageError> {
-    host::removed(storage.reader()).await?.into_iter().for_each(|host| ca.removed().insert(host));
-    Ok(())
 }

@@ -59,9 +59,10 @@ impl HostFirewalls {
         Ok(match decision.decided_by {
             DecidedBy::Unfiltered => default("no firewall is in force for this host, so nothing is filtered".to_owned()),
             DecidedBy::Default => default("no rule matches, so the strictest default of the firewalls in force decides".to_owned()),
-            DecidedBy::System(part) => {
-                Explanation { layer: "system".to_owned(), ..default(format!("the agent's own layer always lets this pass ({part}); no firewall can change it")) }
-            }
+            DecidedBy::System(part) => Explanation {
+                layer: "system".to_owned(),
+                ..default(format!("the agent's own layer always lets this pass ({part}); no firewall can change it"))
+            },
             DecidedBy::Rule { layer, rule } => {
                 let found = find(&source.firewalls, rule).ok_or_else(not_found)?;
                 let reason = format!("the first matching rule, of firewall {} in the {} layer, decides", found.0, layer.name());

@@ -1,24 +1,31 @@
 //! One's own API keys and sessions.
 
 use loopback_api::key::{ApiKey, CreateKey, ListKeys, MintedKey, RevokeKey};
-use loopback_api::{Nothing, Page, Problem};
+use loopback_api::{Nothing, Page, Problem, Time};
 
 use crate::clock::now_ms;
 use crate::commands;
 use crate::http::api::{AccountCall, Api, with};
+use crate::observed::Observed;
 use crate::queries::{all, page};
+use crate::storage::observed::key_uses;
 use crate::storage::{Storage, key};
 
 /// Registers this noun's operations.
-pub fn register(api: &mut Api, storage: &Storage) {
-    api.account::<ListKeys, _, _>(with(storage, list));
+pub fn register(api: &mut Api, storage: &Storage, observed: &Observed) {
+    api.account::<ListKeys, _, _>(with(&(storage.clone(), observed.clone()), list));
     api.account::<CreateKey, _, _>(with(storage, create));
     api.account::<RevokeKey, _, _>(with(storage, revoke));
 }
 
-async fn list(storage: Storage, call: AccountCall<ListKeys>) -> Result<Page<ApiKey>, Problem> {
+async fn list((storage, observed): (Storage, Observed), call: AccountCall<ListKeys>) -> Result<Page<ApiKey>, Problem> {
     let (reader, account, now) = (storage.reader(), call.account, now_ms());
-    page(&call.query, |key: &ApiKey| key.id, all, |before, rows| async move { key::list(reader, account, now, &before, rows).await }).await
+    let mut keys = page(&call.query, |key: &ApiKey| key.id, all, |before, rows| async move { key::list(reader, account, now, &before, rows).await }).await?;
+    let mut uses = key_uses(observed.reader(), account).await?;
+    for key in &mut keys.items {
+        (key.last_used_at, key.last_used_from) = uses.remove(&key.id).map(|(at_ms, from)| (Time(at_ms), from)).unzip();
+    }
+    Ok(keys)
 }
 
 async fn create(storage: Storage, call: AccountCall<CreateKey>) -> Result<MintedKey, Problem> {
