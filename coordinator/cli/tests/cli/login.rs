@@ -144,9 +144,11 @@ async fn at_a_terminal_a_person_compares_the_fingerprint_and_types_the_password_
     assert_eq!(coordinator.paths(), [""; 0]);
 
     let mut terminal = operator.terminal(&arguments);
+    let visible = terminal.modes();
     terminal.expect("[y/N] ");
     terminal.press("y\n");
     terminal.expect("Password of ada@example.org: ");
+    terminal.expect_modes_other_than(&visible);
     assert_eq!(coordinator.paths(), [""; 0]);
     terminal.press(&format!("{PASSWORD}\n"));
     terminal.expect("Signed in as ada@example.org");

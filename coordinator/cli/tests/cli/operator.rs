@@ -1,5 +1,6 @@
 //! An operator with a home of their own, who runs the built binary: through pipes, or at a terminal.
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::process::Stdio;
 use std::sync::{Arc, Condvar, Mutex};
@@ -102,7 +103,7 @@ impl Operator {
 pub struct Terminal {
     master: Box<dyn MasterPty + Send>,
     writer: Box<dyn Write + Send>,
-    child: Box<dyn Child + Send + Sync>,
+    child: RefCell<Box<dyn Child + Send + Sync>>,
     shown: Arc<(Mutex<String>, Condvar)>,
     reader: Option<JoinHandle<()>>,
 }
@@ -119,7 +120,7 @@ impl Terminal {
                 screen.1.notify_all();
             }
         });
-        Self { master, writer, child, shown, reader: Some(reader) }
+        Self { master, writer, child: RefCell::new(child), shown, reader: Some(reader) }
     }
 
     /// Waits until `text` stands on the screen.
@@ -146,20 +147,29 @@ impl Terminal {
         format!("{:?}", self.master.get_termios().unwrap())
     }
 
+    /// Waits until the command has changed the terminal's modes.
+    pub fn expect_modes_other_than(&self, modes: &str) {
+        self.wait("change the terminal's modes", || (self.modes() != modes).then_some(()));
+    }
+
     /// Ends the command by a signal it can handle.
     pub fn hang_up(&self) {
-        let pid = self.child.process_id().unwrap().to_string();
+        let pid = self.child.borrow().process_id().unwrap().to_string();
         assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
     }
 
     /// Waits for the command's end; its exit code.
-    pub fn code(&mut self) -> u32 {
+    pub fn code(&self) -> u32 {
+        self.wait("end", || self.child.borrow_mut().try_wait().unwrap()).exit_code()
+    }
+
+    fn wait<T>(&self, what: &str, done: impl Fn() -> Option<T>) -> T {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.exit_code();
+            if let Some(done) = done() {
+                return done;
             }
-            assert!(Instant::now() < deadline, "the command does not end: {}", self.shown());
+            assert!(Instant::now() < deadline, "the command does not {what}: {}", self.shown());
             thread::yield_now();
         }
     }
@@ -167,8 +177,8 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.child.get_mut().kill();
+        let _ = self.child.get_mut().wait();
         // The reader ends with the last process on the terminal.
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();

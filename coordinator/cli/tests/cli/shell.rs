@@ -190,7 +190,7 @@ async fn a_hang_up_closes_the_session_and_gives_the_terminal_back() {
         host.end("operator closed", 129).await;
     })
     .await;
-    let mut terminal = operator.terminal(&["shell", HOST]);
+    let terminal = operator.terminal(&["shell", HOST]);
     let before = terminal.modes();
     terminal.expect("ready");
     terminal.hang_up();
