@@ -257,6 +257,22 @@ mod tests {
     use crate::id::Id;
     use crate::metrics::{Frame, Schema, Series};
 
+    /// A new kind of message stops the build here, until it is put into one of the two lists: desired state flows down, observed state flows up.
+    #[test]
+    fn what_crosses_the_link_is_this_list() {
+        let desired_or_answer = |message: &CoordinatorMessage| match message {
+            CoordinatorMessage::Policy(_) | CoordinatorMessage::Certificate(_) => "desired",
+            CoordinatorMessage::Welcome(_) | CoordinatorMessage::PolicyConfirmed(_) | CoordinatorMessage::MetricsAcknowledged(_) => "answer",
+        };
+        let observed_or_request = |message: &AgentMessage| match message {
+            AgentMessage::Hello(_) | AgentMessage::Heartbeat(_) | AgentMessage::Facts(_) | AgentMessage::PolicyStatus(_) => "observed",
+            AgentMessage::MetricsSchema(_) | AgentMessage::MetricsFrame(_) => "observed",
+            AgentMessage::Renew(_) => "request",
+        };
+        assert_eq!(desired_or_answer(&CoordinatorMessage::Policy(Policy::unfiltered(1))), "desired");
+        assert_eq!(observed_or_request(&AgentMessage::Facts(HostFacts::default())), "observed");
+    }
+
     #[test]
     fn agent_messages_read_back() {
         let modules = vec![

@@ -7,4 +7,5 @@ pub mod audit;
 pub mod enroll;
 pub mod firewall;
 pub mod limits;
+pub mod shell;
 pub mod tenancy;

@@ -28,3 +28,11 @@ pub const FIREWALL_RULES_MAX: usize = 10_000;
 pub const SHELL_DURATION_DEFAULT_MS: u64 = 60 * 60 * 1_000;
 /// A shell session without input.
 pub const SHELL_IDLE_DEFAULT_MS: u64 = 15 * 60 * 1_000;
+/// Faults named in one answer: enough to mend a list in one go.
+pub const FIELD_FAULTS_MAX: usize = 100;
+/// One host's policy as it is sent: a control frame, less room for what is around it.
+pub const POLICY_MAX_BYTES: usize = loopback_protocol::limits::CONTROL_FRAME_MAX_BYTES - 64 * 1024;
+/// From asking a host for a shell to its answer.
+pub const SHELL_OPENING_MAX_MS: u64 = 15 * 1_000;
+/// One session's recording.
+pub const RECORDING_MAX_BYTES: u64 = 1024 * 1024 * 1024;

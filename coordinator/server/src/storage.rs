@@ -11,7 +11,25 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, Row, Transaction};
 use tokio::sync::broadcast;
 
-mod audit;
+pub(crate) mod access;
+pub(crate) mod account;
+pub(crate) mod audit;
+pub(crate) mod binding;
+pub mod enrollment;
+pub(crate) mod firewall;
+pub mod host;
+pub(crate) mod key;
+pub(crate) mod member;
+pub mod observed;
+pub(crate) mod organization;
+pub mod policy;
+pub(crate) mod project;
+pub(crate) mod resolve;
+pub(crate) mod role;
+pub(crate) mod row;
+pub(crate) mod session;
+pub(crate) mod token;
+pub(crate) mod workspace;
 
 pub use audit::{Entry, Trail};
 

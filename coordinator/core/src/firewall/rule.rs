@@ -63,7 +63,7 @@ pub struct RuleRateLimit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleSpec {
-    /// Lower is asked first; ties: deny before allow, then the order of the list.
+    /// Lower is asked first; ties: deny, reject, next, allow, then the older firewall, then the order of the list.
     pub priority: u32,
     /// What it does when it matches.
     pub action: RuleAction,

@@ -1,0 +1,7 @@
+//! The HTTPS side: operations, their handlers, and how what goes wrong is told.
+
+pub mod api;
+pub mod error;
+pub mod identity;
+pub mod install;
+pub mod routes;

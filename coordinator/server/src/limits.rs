@@ -1,0 +1,44 @@
+//! Every bound of the coordinator's doing. The unit is the last word of the name.
+
+/// A request's body.
+pub const BODY_MAX_BYTES: usize = 1024 * 1024;
+/// The body of a request that carries a whole list of rules.
+pub const BULK_BODY_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// A request, from its head to the head of its answer.
+pub const REQUEST_TIMEOUT_MS: u64 = 30_000;
+/// What is kept of a client's `User-Agent`.
+pub const USER_AGENT_MAX_CHARS: usize = 200;
+/// A segment of a path or an item's name.
+pub const SEGMENT_MAX_BYTES: usize = 255;
+/// A message of a terminal's WebSocket.
+pub const WEBSOCKET_MESSAGE_MAX_BYTES: usize = loopback_protocol::limits::SHELL_FRAME_MAX_BYTES;
+/// Organizations whose access snapshot is kept in memory.
+pub const SNAPSHOTS_MAX: usize = 1_024;
+/// Credential uses that wait to be written down; more are forgotten.
+pub const KEY_USES_MAX: usize = 1_024;
+/// Owners named to somebody who lacks a permission.
+pub const OWNERS_NAMED_MAX: i64 = 3;
+/// A session's life.
+pub const SESSION_LIFE_MS: u64 = 12 * 60 * 60 * 1_000;
+/// An API key's life when none is asked for.
+pub const API_KEY_LIFE_DEFAULT_MS: u64 = 90 * 24 * 60 * 60 * 1_000;
+/// An API key's longest life.
+pub const API_KEY_LIFE_MAX_MS: u64 = 365 * 24 * 60 * 60 * 1_000;
+/// An e-mail address, as RFC 5321 bounds it.
+pub const EMAIL_MAX_CHARS: usize = 254;
+/// Passwords hashed at a time; each takes 19 MiB.
+pub const PASSWORD_HASHES_MAX: usize = 2;
+/// Failed logins of one account in a window.
+pub const LOGIN_FAILURES_PER_ACCOUNT_MAX: u32 = 10;
+/// Failed logins from one address in a window.
+pub const LOGIN_FAILURES_PER_ADDRESS_MAX: u32 = 50;
+/// The window in which failed logins are counted.
+pub const LOGIN_WINDOW_MS: u64 = 15 * 60 * 1_000;
+/// Accounts and addresses whose failed logins are counted; when full, logins of others wait.
+pub const LOGIN_COUNTERS_MAX: usize = 20_000;
+/// Audit events read at a time while a trail is verified.
+pub const AUDIT_BATCH_EVENTS: i64 = 1_000;
+/// How long a stop waits for requests under way.
+pub const STOP_GRACE_MS: u64 = 5_000;
+/// A TLS handshake.
+pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;

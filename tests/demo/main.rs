@@ -1,0 +1,88 @@
+//! `cargo xtask demo`: a coordinator, an organization and three hosts in network namespaces, with firewalls in force, to try things on.
+//!
+//! With `--check` it walks the README's first tour by itself and proves every step. It leaves nothing behind, however it ends.
+
+mod scene;
+mod tour;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use loopback_tests::fleet::Fleet;
+use loopback_tests::lab::{Lab, namespaces};
+use loopback_tests::wait::{interrupted, wait_for, watch_interrupts};
+
+/// Until somebody presses Ctrl-C; a demo is forgotten sooner than this.
+const DEMO_LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A coordinator and three hosts to try things on.
+#[derive(Parser)]
+struct Arguments {
+    /// Walks the README's first tour by itself, proves every step, and exits.
+    #[arg(long)]
+    check: bool,
+    /// Leaves the logs and state files when it ends.
+    #[arg(long)]
+    keep: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match demo(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) if interrupted() => {
+            println!("interrupted; nothing is left behind");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(arguments: &Arguments) -> Result<()> {
+    watch_interrupts()?;
+    let started = Instant::now();
+    let mut lab = Lab::new()?;
+    if arguments.keep {
+        lab.keep_files();
+        println!("logs and state stay in {}", lab.directory().display());
+    }
+    let mut fleet = scene::set(lab)?;
+    println!("everything runs after {:.1} s", started.elapsed().as_secs_f32());
+    if arguments.check {
+        check(fleet, arguments.keep)
+    } else {
+        scene::tell(&fleet);
+        let ended = wait_for(DEMO_LIMIT, "Ctrl-C", || watch(&mut fleet));
+        drop(fleet);
+        if interrupted() {
+            println!("\nended; nothing is left behind");
+            return Ok(());
+        }
+        ended
+    }
+}
+
+/// A demo whose programs have died should say so.
+fn watch(fleet: &mut Fleet) -> Result<bool> {
+    if let Some(dead) = fleet.hosts.iter_mut().find_map(|host| host.check_alive().err()) {
+        println!("{dead:#}");
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+fn check(mut fleet: Fleet, keeps_files: bool) -> Result<()> {
+    let steps = tour::walk(&mut fleet)?;
+    let directory = fleet.lab.directory().to_owned();
+    fleet.end()?;
+    let own = format!("loopback-{}-", std::process::id());
+    ensure!(!namespaces().iter().any(|name| name.starts_with(&own)), "a namespace is left behind");
+    ensure!(keeps_files || !directory.exists(), "{} is left behind", directory.display());
+    println!("the tour holds: {steps} steps, and nothing is left behind");
+    Ok(())
+}
