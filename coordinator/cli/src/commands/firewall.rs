@@ -283,7 +283,8 @@ async fn set_rules(client: &Client, which: &Which, file: &str, output: &Output) 
     let text = read(file).map_err(|error| Failure::failed(format!("cannot read {file}: {error}")))?;
     let rules = firewall_rules::parse(&text).map_err(|error| Failure::failed(format!("{file}: {error}")))?;
     let firewall = scoped::set_rules(client, &which.scope, &which.slug, &rules).await?;
-    output.done(&firewall, &format!("{} has {} rules.", firewall.slug, firewall.rule_count))?;
+    let rules = if firewall.rule_count == 1 { "one rule".to_owned() } else { format!("{} rules", firewall.rule_count) };
+    output.done(&firewall, &format!("{} has {rules}.", firewall.slug))?;
     let told = applied::watch(client, &which.scope).await?;
     // Programs read the firewall on standard output; how far its hosts are is said beside it.
     if output.is_table() {

@@ -176,7 +176,7 @@ async fn a_change_of_rules_waits_for_the_hosts_and_names_the_one_that_failed() {
     let arguments = ["firewall", "rules", "acme/prod/web", "edge", "-"];
     let (_coordinator, operator) = start(workspace(ApplyStatus::Applied { generation: 2, at: Time(0) })).await;
     let ran = operator.pipe(&arguments, RULE.as_bytes()).await;
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, "edge has 1 rules.\napplied on 2 of 2 hosts\n"), "{}", ran.stderr);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "edge has one rule.\napplied on 2 of 2 hosts\n"), "{}", ran.stderr);
 
     let (_coordinator, operator) = start(workspace(ApplyStatus::Failed { generation: 2, error: "Error: Could not process rule".to_owned() })).await;
     let ran = operator.pipe(&[&arguments[..], &["--output", "json"]].concat(), RULE.as_bytes()).await;
