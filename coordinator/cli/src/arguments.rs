@@ -17,14 +17,18 @@ Examples:
   loopback shell acme/prod/web/host-1
   loopback audit list acme --since 1h --output json
 
-A HOST or any other PATH is written wide to narrow, acme/prod/web/host-1; slugs and ids may be mixed.
+A HOST or any other PATH is written wide to narrow, acme/prod/web/host-1; slugs and ids
+may be mixed.
 
-Environment: LOOPBACK_URL, LOOPBACK_KEY (an API key) and LOOPBACK_CA (a PEM file) together take the place of a profile.
-Exit codes: 0 done, 1 refused or failed, 2 usage, 3 cannot reach the coordinator; `shell` leaves with the remote exit code.";
+Environment: LOOPBACK_URL, LOOPBACK_KEY (an API key) and LOOPBACK_CA (a PEM file) together
+take the place of a profile; LOOPBACK_OUTPUT, LOOPBACK_PROFILE and LOOPBACK_CONFIG stand for
+the options of these names.
+Exit codes: 0 done, 1 refused or failed, 2 usage, 3 cannot reach the coordinator; `shell`
+leaves with the remote exit code.";
 
 /// Operates a fleet of hosts through its Loopback coordinator.
 #[derive(Debug, Parser)]
-#[command(name = "loopback", version, after_help = EXAMPLES, propagate_version = true)]
+#[command(name = "loopback", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) globals: Globals,
@@ -36,13 +40,23 @@ pub(crate) struct Cli {
 #[command(next_display_order = 900)]
 pub(crate) struct Globals {
     /// A table for people, or the API's own objects for programs
-    #[arg(long, short, global = true, value_enum, default_value = "table", env = "LOOPBACK_OUTPUT")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_enum,
+        value_name = "table|json",
+        default_value = "table",
+        hide_possible_values = true,
+        env = "LOOPBACK_OUTPUT",
+        hide_env = true
+    )]
     pub(crate) output: Format,
     /// Which of the coordinators you signed in to
-    #[arg(long, global = true, value_name = "NAME", default_value = "default", env = "LOOPBACK_PROFILE")]
+    #[arg(long, global = true, value_name = "NAME", default_value = "default", env = "LOOPBACK_PROFILE", hide_env = true)]
     pub(crate) profile: String,
     /// Where the profiles are kept [default: ~/.config/loopback]
-    #[arg(long, global = true, value_name = "DIR", env = "LOOPBACK_CONFIG")]
+    #[arg(long, global = true, value_name = "DIR", env = "LOOPBACK_CONFIG", hide_env = true)]
     pub(crate) config: Option<PathBuf>,
     /// With an error, name the request for the one who looks into the coordinator's logs
     #[arg(long, short, global = true)]

@@ -83,14 +83,14 @@ impl<'a> Attached<'a> {
         let mut shown = std::pin::pin!(show(client, stream));
         let ended = tokio::select! {
             ended = &mut shown => ended,
-            told = tell(&mut operator, sink) => match told {
-                // Asked to close: the last word is the coordinator's, if it still has one.
-                Ok(()) => match timeout(Duration::from_millis(CLOSE_WAIT_MS), shown).await {
+            told = tell(&mut operator, sink) => {
+                let reason = told.err().map_or("the session was not closed in time".to_owned(), |error| error.to_string());
+                // The last word is the coordinator's. When nothing can be told any more, it may have been said already.
+                match timeout(Duration::from_millis(CLOSE_WAIT_MS), shown).await {
                     Ok(ended) => ended,
-                    Err(_) => Err(client.unreachable("the session was not closed in time").into()),
-                },
-                Err(error) => Err(client.unreachable(error).into()),
-            },
+                    Err(_) => Err(client.unreachable(reason).into()),
+                }
+            }
         };
         if let Err(Failure::Output(_)) = ended {
             // Nobody reads any more. If this does not arrive either, the coordinator sees the connection go.

@@ -6,8 +6,9 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use loopback_api::session::GetRecording;
 use loopback_api::{Operation, Problem, Spec};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, Response, Url};
 use rustls::ClientConfig;
 
@@ -22,6 +23,17 @@ pub(crate) struct Client {
     tls: Arc<ClientConfig>,
     authorization: Option<HeaderValue>,
 }
+
+/// A recording.
+pub(crate) struct Recording {
+    /// As asciicast.
+    pub(crate) text: String,
+    /// What the coordinator found when it checked it: `whole`, `truncated` or `altered`.
+    pub(crate) verdict: Option<String>,
+}
+
+/// The header that tells [`Recording::verdict`].
+const RECORDING_VERDICT: &str = "x-loopback-recording";
 
 /// Why a call brought no output.
 #[derive(Debug, thiserror::Error)]
@@ -83,15 +95,12 @@ impl Client {
         serde_json::from_slice(json).map_err(|error| self.malformed(error.to_string()))
     }
 
-    /// Calls a reading operation that answers with text as it is, not with JSON.
-    pub(crate) async fn text<O: Operation<Output = String>>(&self, scope: &[&str], item: Option<&str>) -> Result<String, CallError> {
-        let response = self.request(&O::SPEC, scope, item).send().await.map_err(|error| self.unanswered(&error))?;
-        let quoted = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-        let answer = self.bounded(response, RECORDING_MAX_BYTES).await?;
-        if quoted {
-            return serde_json::from_slice(&answer).map_err(|error| self.malformed(error.to_string()));
-        }
-        String::from_utf8(answer).map_err(|_| self.malformed("it is not UTF-8".to_owned()))
+    /// Fetches a recording, which is text as it is and not JSON.
+    pub(crate) async fn recording(&self, scope: &[&str], item: &str) -> Result<Recording, CallError> {
+        let response = self.request(&GetRecording::SPEC, scope, Some(item)).send().await.map_err(|error| self.unanswered(&error))?;
+        let verdict = response.headers().get(RECORDING_VERDICT).map(|verdict| String::from_utf8_lossy(verdict.as_bytes()).into_owned());
+        let text = String::from_utf8(self.bounded(response, RECORDING_MAX_BYTES).await?).map_err(|_| self.malformed("it is not UTF-8".to_owned()))?;
+        Ok(Recording { text, verdict })
     }
 
     /// Where an operation is.

@@ -22,6 +22,9 @@ pub(crate) const LIST_DEFAULT_ITEMS: u32 = 1_000;
 /// Items of a list at most.
 pub(crate) const LIST_MAX_ITEMS: u32 = 100_000;
 
+/// Details of an audit event in a table.
+pub(crate) const DETAILS_MAX_CHARS: usize = 80;
+
 /// How long to wait for hosts to apply a firewall.
 pub(crate) const APPLY_WAIT_MS: u64 = 10_000;
 /// How often to ask them.

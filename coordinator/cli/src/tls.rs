@@ -84,7 +84,10 @@ pub(crate) fn distrust(error: &(dyn std::error::Error + 'static)) -> Option<Stri
         // An I/O error hides what it wraps from `source`.
         let wrapped = error.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref()).map(|inner| inner as &(dyn std::error::Error + 'static));
         match error.downcast_ref::<rustls::Error>() {
-            Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => return Some("its certificate comes from another CA".to_owned()),
+            // A bad signature is another CA of the same name: a coordinator that was set up anew.
+            Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => {
+                return Some("its certificate comes from another CA".to_owned());
+            }
             Some(rustls::Error::InvalidCertificate(reason)) => return Some(reason.to_string()),
             _ => current = wrapped.or_else(|| error.source()),
         }

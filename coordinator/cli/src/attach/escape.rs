@@ -2,9 +2,10 @@
 
 /// What was typed, without what was meant for us.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Typed {
-    Bytes(Vec<u8>),
-    Close,
+pub(super) struct Typed {
+    pub(super) bytes: Vec<u8>,
+    /// After these bytes the operator wants to close; what follows is nobody's.
+    pub(super) close: bool,
 }
 
 /// Looks for escapes in what is typed.
@@ -24,22 +25,25 @@ enum At {
 
 impl Escapes {
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Typed {
-        let mut typed = Vec::with_capacity(bytes.len() + 1);
+        let mut typed = Typed { bytes: Vec::with_capacity(bytes.len() + 1), close: false };
         for &byte in bytes {
             match (self.at, byte) {
                 (At::LineStart, b'~') => {
                     self.at = At::Tilde;
                     continue;
                 }
-                (At::Tilde, b'.') => return Typed::Close,
+                (At::Tilde, b'.') => {
+                    typed.close = true;
+                    break;
+                }
                 (At::Tilde, b'~') => {}
-                (At::Tilde, _) => typed.push(b'~'),
+                (At::Tilde, _) => typed.bytes.push(b'~'),
                 (At::LineStart | At::Middle, _) => {}
             }
-            typed.push(byte);
+            typed.bytes.push(byte);
             self.at = if matches!(byte, b'\r' | b'\n') { At::LineStart } else { At::Middle };
         }
-        Typed::Bytes(typed)
+        typed
     }
 }
 
@@ -47,30 +51,29 @@ impl Escapes {
 mod tests {
     use super::{Escapes, Typed};
 
-    fn check(chunks: &[&[u8]], expected: Option<&[u8]>) {
+    fn check(chunks: &[&[u8]], bytes: &[u8], close: bool) {
         let mut escapes = Escapes::default();
-        let mut all = Vec::new();
+        let mut all = Typed { bytes: Vec::new(), close: false };
         for chunk in chunks {
-            match escapes.feed(chunk) {
-                Typed::Bytes(bytes) => all.extend(bytes),
-                Typed::Close => return assert_eq!(expected, None, "{chunks:?}"),
-            }
+            let typed = escapes.feed(chunk);
+            all.bytes.extend(typed.bytes);
+            all.close |= typed.close;
         }
-        assert_eq!(expected, Some(&all[..]), "{chunks:?}");
+        assert_eq!(all, Typed { bytes: bytes.to_vec(), close }, "{chunks:?}");
     }
 
     #[test]
     fn tilde_dot_at_the_beginning_of_a_line_closes() {
-        check(&[b"~."], None);
-        check(&[b"ls\r", b"~", b"."], None);
-        check(&[b"ls\n~."], None);
+        check(&[b"~."], b"", true);
+        check(&[b"ls\r", b"~", b"."], b"ls\r", true);
+        check(&[b"ls\n~.rm"], b"ls\n", true);
     }
 
     #[test]
     fn everything_else_is_typed() {
-        check(&[b"ls ~."], Some(b"ls ~."));
-        check(&[b"~~."], Some(b"~."));
-        check(&[b"~", b"/bin/true\r"], Some(b"~/bin/true\r"));
-        check(&[b"~\r", b"\x03\xff"], Some(b"~\r\x03\xff"));
+        check(&[b"ls ~."], b"ls ~.", false);
+        check(&[b"~~."], b"~.", false);
+        check(&[b"~", b"/bin/true\r"], b"~/bin/true\r", false);
+        check(&[b"~\r", b"\x03\xff"], b"~\r\x03\xff", false);
     }
 }

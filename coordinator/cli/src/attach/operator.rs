@@ -25,6 +25,8 @@ pub(super) struct Operator {
     escapes: Option<Escapes>,
     /// There is nothing more to read.
     ended: bool,
+    /// They want to close.
+    closing: bool,
     /// What was typed last ended a line, or nothing was typed yet.
     at_line_start: bool,
     end_of_input: Interval,
@@ -41,6 +43,7 @@ impl Operator {
             input: Input::start()?,
             escapes: terminal.then(Escapes::default),
             ended: false,
+            closing: false,
             at_line_start: true,
             end_of_input: every(END_OF_INPUT_PERIOD_MS),
             ping: every(PING_PERIOD_MS),
@@ -53,10 +56,10 @@ impl Operator {
 
     /// The next message for the host; nothing when the operator wants to close.
     pub(super) async fn next(&mut self) -> Option<Message> {
-        loop {
+        while !self.closing {
             let message = tokio::select! {
                 chunk = self.input.next(), if !self.ended => match chunk {
-                    Some(bytes) => self.typed(bytes)?,
+                    Some(bytes) => self.typed(bytes),
                     None => {
                         self.ended = true;
                         None
@@ -75,20 +78,18 @@ impl Operator {
                 return message;
             }
         }
+        None
     }
 
-    /// Bytes for the host, if there are any; nothing at all when they say to close.
-    #[expect(clippy::option_option, reason = "one is the wish to go on, the other whether there is something to send")]
-    fn typed(&mut self, bytes: Vec<u8>) -> Option<Option<Message>> {
-        let bytes = match self.escapes.as_mut().map(|escapes| escapes.feed(&bytes)) {
-            None => bytes,
-            Some(Typed::Bytes(bytes)) => bytes,
-            Some(Typed::Close) => return None,
+    /// Bytes for the host, if there are any.
+    fn typed(&mut self, bytes: Vec<u8>) -> Option<Message> {
+        let Typed { bytes, close } = match &mut self.escapes {
+            None => Typed { bytes, close: false },
+            Some(escapes) => escapes.feed(&bytes),
         };
-        if let Some(last) = bytes.last() {
-            self.at_line_start = *last == b'\n';
-        }
-        Some((!bytes.is_empty()).then(|| Message::binary(bytes)))
+        self.closing = close;
+        self.at_line_start = bytes.last().map_or(self.at_line_start, |last| *last == b'\n');
+        (!bytes.is_empty()).then(|| Message::binary(bytes))
     }
 
     /// Ctrl-D. In the middle of a line the first only hands the line over, without its newline, and the second is the end.

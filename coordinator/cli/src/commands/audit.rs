@@ -6,6 +6,7 @@ use loopback_api::audit::{AuditEvent, AuditQuery, AuditVerification, ListAuditEv
 
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::limits::DETAILS_MAX_CHARS;
 use crate::listing::ListArgs;
 use crate::output::{Field, Output, word};
 use crate::scope::ScopeArg;
@@ -83,12 +84,16 @@ impl Command {
     }
 }
 
-/// The details on one line; nothing for none.
+/// The details on one line, and no more of them than a line takes; JSON has them all.
 fn details(details: &serde_json::Value) -> String {
-    match details {
+    let line = match details {
         serde_json::Value::Null => String::new(),
         serde_json::Value::Object(fields) => fields.iter().map(|(name, value)| format!("{name}={}", word(value))).collect::<Vec<_>>().join(" "),
         other => word(other),
+    };
+    match line.char_indices().nth(DETAILS_MAX_CHARS) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
     }
 }
 
@@ -96,12 +101,14 @@ fn details(details: &serde_json::Value) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::details;
+    use super::{DETAILS_MAX_CHARS, details};
 
     #[test]
     fn details_are_told_on_one_line() {
         assert_eq!(details(&json!({ "after": { "slug": "web" }, "reason": "no permission" })), "after={\"slug\":\"web\"} reason=no permission");
         assert_eq!(details(&json!({})), "");
         assert_eq!(details(&json!(null)), "");
+        assert_eq!(details(&json!("ä".repeat(DETAILS_MAX_CHARS))), "ä".repeat(DETAILS_MAX_CHARS));
+        assert_eq!(details(&json!("ä".repeat(DETAILS_MAX_CHARS + 1))), format!("{}…", "ä".repeat(DETAILS_MAX_CHARS)));
     }
 }

@@ -29,7 +29,7 @@ const RULES_HELP: &str = r#"The file holds all rules of the firewall, in TOML or
   action = "allow"           # allow, deny, reject, next
   direction = "inbound"      # inbound, outbound
   protocol = "tcp"           # any, tcp, udp, icmp, icmpv6 or a number
-  source = ["192.0.2.0/24"]  # addresses, networks, ranges, host:PATH, workspace:PATH; left out: any
+  source = ["192.0.2.0/24"]  # networks, ranges, host:PATH, workspace:PATH; left out: any
   ports = ["443", "8000-8099"]
 
 After the change the scope's hosts are watched for up to 10 seconds.
@@ -39,8 +39,8 @@ Examples:
   printf '[]' | loopback firewall rules acme/prod/web edge -"#;
 
 const EXPLAIN_HELP: &str = "\
-The packet is the first of a connection. What is left out is the host's own first address. An arrow may stand between
-source and destination, but then quote it: '->'.
+The packet is the first of a connection. What is left out is the host's own first address. An
+arrow may stand between source and destination, but then quote it: '->'.
 
 Examples:
   loopback firewall explain acme/prod/web/host-1 tcp 203.0.113.9 :443
@@ -282,15 +282,10 @@ fn status(host: &HostFirewall, output: &Output) -> Result<(), Failure> {
 async fn set_rules(client: &Client, which: &Which, file: &str, output: &Output) -> Result<(), Failure> {
     let text = read(file).map_err(|error| Failure::failed(format!("cannot read {file}: {error}")))?;
     let rules = firewall_rules::parse(&text).map_err(|error| Failure::failed(format!("{file}: {error}")))?;
-    let before = scoped::get(client, &which.scope, &which.slug).await?;
-    let watch = applied::Watch::begin(client, &which.scope).await?;
     let firewall = scoped::set_rules(client, &which.scope, &which.slug, &rules).await?;
-    output.done(&firewall, &format!("{} has {} rules.", firewall.slug, firewall.rule_count))?;
-    if same_rules(&before, &firewall) {
-        note("the rules are as they were");
-        return Ok(());
-    }
-    let told = watch.finish(client).await?;
+    let rules = if firewall.rule_count == 1 { "one rule".to_owned() } else { format!("{} rules", firewall.rule_count) };
+    output.done(&firewall, &format!("{} has {rules}.", firewall.slug))?;
+    let told = applied::watch(client, &which.scope).await?;
     // Programs read the firewall on standard output; how far its hosts are is said beside it.
     if output.is_table() {
         output.line(&told.sentence)?
@@ -298,11 +293,6 @@ async fn set_rules(client: &Client, which: &Which, file: &str, output: &Output) 
         note(&told.sentence)
     }
     if told.failed { Err(Failure::failed("the rules are stored, and the hosts named above keep the policy before them")) } else { Ok(()) }
-}
-
-/// Whether the rules say the same; their ids are new each time.
-fn same_rules(one: &Firewall, other: &Firewall) -> bool {
-    one.rules.iter().map(|rule| &rule.spec).eq(other.rules.iter().map(|rule| &rule.spec))
 }
 
 fn read(file: &str) -> io::Result<String> {

@@ -24,11 +24,12 @@ use crate::{question, tls};
 const EXAMPLES: &str = "\
 Examples:
   loopback login https://coordinator.example:8443 --email ada@example.org
-  loopback login https://10.0.0.1:8443 --email ada@example.org --ca-fingerprint 4f1c… --password-stdin < password
+  loopback login https://10.0.0.1:8443 --email ada@example.org --ca-fingerprint 4f1c… \\
+    --password-stdin < password
   loopback login https://staging.example:8443 --email ada@example.org --profile staging
 
-At the first contact the fingerprint of the coordinator's CA is shown; compare it with what `loopback-coordinator ca fingerprint`
-prints on the coordinator. The password is sent only after that.";
+At the first contact the fingerprint of the coordinator's CA is shown; compare it with what
+`loopback-coordinator ca fingerprint` prints there. The password is sent only after that.";
 
 /// Sign in to a coordinator and remember it
 #[derive(Debug, Args)]

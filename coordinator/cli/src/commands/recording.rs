@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use loopback_api::session::GetRecording;
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::output::{Output, raw};
+use crate::output::{Output, note, raw};
 use crate::player::{Cast, Pace};
 use crate::scope::{ScopeArg, item};
 use crate::when;
@@ -66,8 +65,15 @@ impl Command {
 }
 
 impl Which {
+    /// The recording. That it is not what was recorded is said before anything of it is shown.
     async fn fetch(&self, client: &Client) -> Result<String, Failure> {
-        Ok(client.text::<GetRecording>(&self.organization.segments(), Some(&self.session)).await?)
+        let recording = client.recording(&self.organization.segments(), &self.session).await?;
+        match recording.verdict.as_deref() {
+            Some("truncated") => note("the recording is truncated: its end is missing, or the session goes on"),
+            Some("altered") => note("the recording is ALTERED: it is not what was recorded"),
+            _ => {}
+        }
+        Ok(recording.text)
     }
 }
 

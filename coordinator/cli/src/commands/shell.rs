@@ -13,12 +13,13 @@ use crate::scope::ScopeArg;
 use crate::when;
 
 const EXAMPLES: &str = "\
-The shell is a terminal on the host; everything shown and typed there is recorded. It leaves with the shell's own exit code.
-On a terminal, ~. at the beginning of a line closes the session and ~~ types a tilde.
+The shell is a terminal on the host; everything shown and typed there is recorded. It leaves
+with the shell's own exit code. On a terminal, ~. at the beginning of a line closes the session
+and ~~ types a tilde.
 
-A COMMAND's words reach the host as they are; for pipes and variables there, start a shell: -- sh -c 'ps aux | wc -l'.
-When standard input is no terminal, its bytes are typed as they are and its end as Ctrl-D: control characters in it act
-as on a keyboard, so pipe text, not binaries.
+A COMMAND's words reach the host as they are; for pipes and variables there, start a shell:
+-- sh -c 'ps aux | wc -l'. When standard input is no terminal, its bytes are typed as they are
+and its end as Ctrl-D: control characters in it act as on a keyboard, so pipe text, not binaries.
 
 Examples:
   loopback shell acme/prod/web/host-1
@@ -36,7 +37,7 @@ pub(crate) struct Shell {
     #[arg(long)]
     user: Option<String>,
     /// Why, for those who read the audit trail
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
     /// End after this long; the policy's limit holds anyway
     #[arg(long, value_name = "DURATION", value_parser = when::duration)]

@@ -34,7 +34,7 @@ Examples:
         #[arg(long, value_name = "N")]
         uses: Option<u32>,
         /// For people
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         description: String,
     },
     /// List a workspace's tokens, without their secrets
