@@ -40,9 +40,6 @@ pub enum Refused {
     /// Somebody would give what they do not hold.
     #[error(transparent)]
     Escalation(#[from] Escalation),
-    /// A place the actor may not change.
-    #[error("{0}")]
-    Beyond(String),
     /// Fields that may not say what they say.
     #[error("{}", .0.iter().map(|fault| format!("{}: {}", fault.pointer, fault.reason)).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<FieldError>),
@@ -73,7 +70,7 @@ impl From<Refused> for Problem {
             Refused::Invalid(faults) => return Self::validation(faults),
             Refused::Status(_) => ProblemKind::EntityStatus,
             Refused::Limit(_) => ProblemKind::LimitReached,
-            Refused::Escalation(_) | Refused::Beyond(_) => ProblemKind::Forbidden,
+            Refused::Escalation(_) => ProblemKind::Forbidden,
             Refused::Conflict(_) => ProblemKind::Conflict,
             Refused::Missing(_) => ProblemKind::NotFound,
         };

@@ -20,6 +20,8 @@ pub const KEY_USES_MAX: usize = 1_024;
 pub const OWNERS_NAMED_MAX: i64 = 3;
 /// A session's life.
 pub const SESSION_LIFE_MS: u64 = 12 * 60 * 60 * 1_000;
+/// Sessions of one account; one more ends the oldest.
+pub const SESSIONS_PER_ACCOUNT_MAX: i64 = 50;
 /// An API key's life when none is asked for.
 pub const API_KEY_LIFE_DEFAULT_MS: u64 = 90 * 24 * 60 * 60 * 1_000;
 /// An API key's longest life.

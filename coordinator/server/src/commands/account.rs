@@ -80,7 +80,7 @@ pub async fn login(
         last_used_from: None,
     };
     let mut tx = storage.begin().await?;
-    key::forget_dead_sessions(&mut tx, account.id, now).await?;
+    key::make_room(&mut tx, account.id, now).await?;
     key::insert(&mut tx, account.id, &key, session.secret.hash()).await?;
     let actor = Actor::Account { account: account.id, key: key.id };
     tx.commit(Entry { actor, actor_name: account.email, ..entry }).await?;

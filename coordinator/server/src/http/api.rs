@@ -14,13 +14,13 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use axum::{Json, RequestPartsExt, Router};
-use loopback_api::{FieldError, Method, Operation, Problem, ProblemKind, Spec};
+use loopback_api::{Method, Operation, Problem, ProblemKind, Spec};
 use loopback_core::access::{Actor, Grant};
 use loopback_protocol::id::{AccountId, KeyId};
-use serde::de::DeserializeOwned;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::body::read;
 use super::error::{Refusal, finish, not_found};
 use super::identity::{Admitted, Caller, Gate, Origin, Place};
 use crate::limits::{BODY_MAX_BYTES, BULK_BODY_MAX_BYTES, REQUEST_TIMEOUT_MS, WEBSOCKET_MESSAGE_MAX_BYTES};
@@ -208,7 +208,7 @@ impl Api {
                 origin.actor_name.clone_from(&email);
                 let Place { item, .. } = place(&mut parts).await?;
                 let query = query::<O>(&parts)?;
-                let body = read::<O>(body, BODY_MAX_BYTES).await?;
+                let body = read(body, BODY_MAX_BYTES).await?;
                 answer(handler(AccountCall { account, key, email, item, query, body, origin })).await
             }
         });
@@ -227,7 +227,7 @@ impl Api {
                 let (parts, body) = request.into_parts();
                 let origin = Origin::of(&parts);
                 let query = query::<O>(&parts)?;
-                let body = read::<O>(body, BODY_MAX_BYTES).await?;
+                let body = read(body, BODY_MAX_BYTES).await?;
                 answer(handler(PublicCall { query, body, origin })).await
             }
         });
@@ -307,7 +307,7 @@ async fn admit<O: Operation>(gate: &Gate, parts: &mut Parts, body: Body, limit: 
     let place = place(parts).await?;
     let Admitted { grant, path } = gate.admit(&O::SPEC, &caller, &place, &origin).await?;
     let query = query::<O>(parts)?;
-    let body = read::<O>(body, limit).await?;
+    let body = read(body, limit).await?;
     Ok((Call { grant, path, item: place.item, query, body, origin }, caller))
 }
 
@@ -328,44 +328,6 @@ fn query<O: Operation>(parts: &Parts) -> Result<O::Query, Problem> {
     Ok(query.0)
 }
 
-async fn read<O: Operation>(body: Body, limit: usize) -> Result<O::Body, Problem> {
-    let bytes = axum::body::to_bytes(body, limit).await.map_err(|_| Problem {
-        status: 413,
-        ..Problem::new(ProblemKind::Validation, format!("the request's body was cut off or is larger than {limit} bytes"))
-    })?;
-    parse(if bytes.is_empty() { b"{}" } else { &bytes })
-}
-
-/// Reads JSON, and names the faulty field by its pointer.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    use serde_path_to_error::Segment;
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let segments = error.path().iter().filter_map(|segment| match segment {
-            Segment::Seq { index } => Some(format!("/{index}")),
-            Segment::Map { key } => Some(format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
-            Segment::Enum { .. } | Segment::Unknown => None,
-        });
-        // Never the value itself: a password may stand in the wrong field.
-        let reason = match error.inner().classify() {
-            serde_json::error::Category::Data => without_values(&error.inner().to_string()),
-            _ => "this is not JSON".to_owned(),
-        };
-        Problem::validation(vec![FieldError { pointer: segments.collect(), reason }])
-    })?;
-    deserializer.end().map_err(|_| Problem::field("", "there is more after the JSON value"))?;
-    Ok(value)
-}
-
-/// serde quotes a value of the wrong type (`invalid type: string "…", expected …`); keep what was expected.
-fn without_values(message: &str) -> String {
-    let quotes_a_value = ["invalid type: ", "invalid value: ", "unknown variant "].iter().any(|prefix| message.starts_with(prefix));
-    match message.rsplit_once("expected ") {
-        Some((_, expected)) if quotes_a_value => format!("expected {}", expected.split(" at line").next().unwrap_or_default()),
-        _ => message.split(" at line").next().unwrap_or_default().to_owned(),
-    }
-}
-
 async fn nowhere() -> Refusal {
     Refusal(not_found())
 }
@@ -382,28 +344,4 @@ async fn around(mut request: Request, next: Next) -> Response {
     let work = tokio::time::timeout(Duration::from_millis(REQUEST_TIMEOUT_MS), next.run(request)).instrument(span);
     let response = work.await.unwrap_or_else(|_| Refusal(Problem::new(ProblemKind::Unavailable, "the request took too long; try again")).into_response());
     finish(response, &id.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use loopback_api::firewall::Rules;
-    use loopback_api::token::NewToken;
-
-    use super::parse;
-
-    fn check<T: serde::de::DeserializeOwned>(body: &str, pointer: &str, reason: &str) {
-        let problem = parse::<T>(body.as_bytes()).err().unwrap();
-        assert_eq!(problem.errors[0].pointer, pointer, "{problem:?}");
-        assert!(problem.errors[0].reason.contains(reason), "{problem:?}");
-    }
-
-    #[test]
-    fn a_fault_is_named_by_its_pointer_and_never_quotes_the_value() {
-        check::<NewToken>(r#"{"max_uses":"hunter2"}"#, "/max_uses", "expected u32");
-        check::<NewToken>(r#"{"nope":1}"#, "/nope", "unknown field");
-        check::<NewToken>("{", "", "not JSON");
-        check::<NewToken>("{} {}", "", "more after");
-        check::<Rules>(r#"{"rules":[{"priority":1,"action":"allow","direction":"sideways"}]}"#, "/rules/0/direction", "expected `inbound` or `outbound`");
-        assert!(!parse::<NewToken>(br#"{"max_uses":"hunter2"}"#).err().unwrap().detail.contains("hunter2"));
-    }
 }

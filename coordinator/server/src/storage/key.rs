@@ -9,6 +9,7 @@ use sqlx::any::AnyRow;
 
 use super::audit::signed;
 use super::{StorageError, Tx, row};
+use crate::limits::SESSIONS_PER_ACCOUNT_MAX;
 
 /// A credential, with whose it is.
 pub(crate) struct StoredKey {
@@ -121,12 +122,14 @@ pub(crate) async fn revoke(tx: &mut Tx, account: AccountId, key: KeyId, now_ms: 
     Ok(done.rows_affected() > 0)
 }
 
-/// Forgets an account's sessions that no longer hold.
+/// Makes room for one more session of an account: forgets those that no longer hold, and the oldest beyond the bound.
 ///
 /// # Errors
 /// The database fails.
-pub(crate) async fn forget_dead_sessions(tx: &mut Tx, account: AccountId, now_ms: u64) -> Result<(), StorageError> {
-    let sql = "DELETE FROM account_key WHERE account = $1 AND kind = 'session' AND (revoked_at_ms IS NOT NULL OR expires_at_ms <= $2)";
-    sqlx::query(sql).bind(account.to_string()).bind(signed(now_ms)).execute(tx.connection()).await?;
+pub(crate) async fn make_room(tx: &mut Tx, account: AccountId, now_ms: u64) -> Result<(), StorageError> {
+    let sql = "DELETE FROM account_key WHERE account = $1 AND kind = 'session' AND (revoked_at_ms IS NOT NULL OR expires_at_ms <= $2 \
+        OR id NOT IN (SELECT id FROM account_key WHERE account = $1 AND kind = 'session' ORDER BY id DESC LIMIT $3))";
+    let kept = SESSIONS_PER_ACCOUNT_MAX - 1;
+    sqlx::query(sql).bind(account.to_string()).bind(signed(now_ms)).bind(kept).execute(tx.connection()).await?;
     Ok(())
 }

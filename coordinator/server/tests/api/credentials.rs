@@ -26,6 +26,22 @@ async fn guessing_a_password_is_told_nothing_audited_and_slowed_down() {
 }
 
 #[tokio::test]
+async fn one_session_more_than_the_bound_ends_the_oldest() {
+    let world = World::start().await;
+    let second = world.login(OWNER).await;
+    let sql = "INSERT INTO account_key (account, id, kind, description, secret_hash, created_at_ms, expires_at_ms) \
+        WITH RECURSIVE n (i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 57) \
+        SELECT k.account, 'key_7' || i, k.kind, k.description, k.secret_hash, k.created_at_ms, k.expires_at_ms FROM n, account_key k \
+        JOIN account a ON a.id = k.account WHERE a.email = 'owner@acme.example' AND k.id = (SELECT MAX(id) FROM account_key WHERE account = a.id)";
+    assert_eq!(world.sql(sql).await, 48);
+    // Fifty there are: two that were opened, and these, which count as newer. One more ends the first.
+    world.login(OWNER).await;
+    world.get("/v1/account").await.expect(401);
+    world.call(Some(&second), "GET", "/v1/account", None).await.expect(200);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_key_acts_as_its_person_until_it_is_revoked() {
     let world = World::start().await;
     let minted = world.post("/v1/account/keys", json!({ "description": "ci", "life_seconds": 3600 })).await.expect(200);
