@@ -37,7 +37,7 @@ pub(crate) const CALLS_AT_ONCE: usize = 8;
 /// Columns of a sparkline.
 pub(crate) const SPARKLINE_COLUMNS: u32 = 40;
 /// Seconds between the points of a sparkline, at least: what agents sample.
-pub(crate) const SPARKLINE_STEP_MIN_SECONDS: u64 = 10;
+pub(crate) const SPARKLINE_STEP_MIN_SECONDS: u64 = 1;
 
 /// Input read from the terminal at once.
 pub(crate) const INPUT_CHUNK_BYTES: usize = 16 << 10;

@@ -88,12 +88,23 @@ impl Metrics {
         if !output.is_table() {
             return output.json(&latest);
         }
-        let step = (self.last.as_secs() / u64::from(SPARKLINE_COLUMNS)).max(SPARKLINE_STEP_MIN_SECONDS);
+        let span = self.span_seconds(client, time).await?;
+        let step = (span / u64::from(SPARKLINE_COLUMNS)).max(SPARKLINE_STEP_MIN_SECONDS);
         let asked = overview::NAMES.iter().map(|name| self.range(client, name, time, step));
         let ranges: Vec<(&str, MetricsRange)> = futures_util::future::try_join_all(asked).await?;
         let overview = Overview::new(&latest, ranges.into_iter().collect(), time, step);
         output.line(&format!("{}, as of {}", self.host, when::full(time, output.now())))?;
         output.rows(&overview.lines(), overview::LINES)
+    }
+
+    /// The time asked for, or what there is of it: the course of a host that joined a minute ago fills its columns too.
+    async fn span_seconds(&self, client: &Client, end: Time) -> Result<u64, CallError> {
+        let asked = self.last.as_secs();
+        let start = Time(end.0.saturating_sub(asked.saturating_mul(1_000)));
+        let query = RangeQuery { name: overview::LOAD.to_owned(), start: Some(start), end: Some(end), step_seconds: None };
+        let load = client.call::<QueryHostMetrics>(&self.host.segments(), None, &query, &Nothing {}).await?;
+        let oldest = load.series.iter().filter_map(|series| series.points.first()).map(|(time, _)| time.0).min();
+        Ok(oldest.map_or(asked, |oldest| asked.min(end.0.saturating_sub(oldest) / 1_000)))
     }
 
     async fn range<'a>(&self, client: &Client, name: &'a str, end: Time, step: u64) -> Result<(&'a str, MetricsRange), CallError> {

@@ -15,7 +15,7 @@ use crate::sparkline::sparkline;
 pub(super) const NAMES: [&str; 9] = [CPU, LOAD, MEMORY_AVAILABLE, FILES_AVAILABLE, FILES_SIZE, DISK_READ, DISK_WRITTEN, NETWORK_RECEIVED, NETWORK_SENT];
 
 const CPU: &str = "node_cpu_seconds_total";
-const LOAD: &str = "node_load1";
+pub(super) const LOAD: &str = "node_load1";
 const MEMORY_AVAILABLE: &str = "node_memory_MemAvailable_bytes";
 const MEMORY_TOTAL: &str = "node_memory_MemTotal_bytes";
 const FILES_AVAILABLE: &str = "node_filesystem_avail_bytes";
@@ -44,6 +44,9 @@ pub(super) struct Overview<'a> {
     end: Time,
     step_ms: u64,
 }
+
+/// Samples further apart than this have a silence between them, not a course: two and a half of the default interval.
+const SILENCE_MS: u64 = 25_000;
 
 /// One value for each column; absent where there was no sample.
 type Course = Vec<Option<f64>>;
@@ -135,14 +138,21 @@ impl<'a> Overview<'a> {
         self.ranges.get(name).map(|range| range.series.iter().collect()).unwrap_or_default()
     }
 
-    /// The increase of counters over each column, together. A counter that fell was reset, and counts from nothing.
+    /// The increase of counters over each column, together. Columns may be narrower than the time between two samples: an increase is spread over the
+    /// columns since the sample before, unless the host was silent in between. A counter that fell was reset, and counts from nothing.
     fn summed(&self, series: &[&RangeSeries]) -> Course {
         let mut sums: Course = vec![None; SPARKLINE_COLUMNS as usize];
         for one in series {
             let points = self.with_point_before(one);
-            for (sum, pair) in sums.iter_mut().zip(points.windows(2)) {
-                if let [Some(before), Some(after)] = pair {
-                    let increase = if after < before { *after } else { after - before };
+            let seen = points.iter().enumerate().filter_map(|(column, value)| Some((column, (*value)?)));
+            let seen: Vec<(usize, f64)> = seen.collect();
+            for pair in seen.windows(2) {
+                let [(from, before), (to, after)] = pair else { continue };
+                if to - from > 1 && (to - from) as u64 * self.step_ms > SILENCE_MS {
+                    continue;
+                }
+                let increase = if after < before { *after } else { after - before } / (to - from) as f64;
+                for sum in sums.iter_mut().take(*to).skip(*from) {
                     *sum = Some(sum.unwrap_or_default() + increase);
                 }
             }
