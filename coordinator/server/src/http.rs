@@ -4,4 +4,5 @@ pub mod api;
 pub mod error;
 pub mod identity;
 pub mod install;
+pub mod openapi;
 pub mod routes;

@@ -42,3 +42,5 @@ pub const AUDIT_BATCH_EVENTS: i64 = 1_000;
 pub const STOP_GRACE_MS: u64 = 5_000;
 /// A TLS handshake.
 pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
+/// A connection on which no request arrives, or no sign of life.
+pub const IDLE_TIMEOUT_MS: u64 = 60_000;

@@ -6,8 +6,13 @@ use loopback_api::{Page, PageQuery, Problem, ProblemKind};
 
 use crate::storage::StorageError;
 
+pub mod account;
+pub mod audit;
+pub mod binding;
 pub mod metrics;
+pub mod project;
 pub mod session;
+pub mod workspace;
 
 /// Gathers one page, newest first: `fetch` reads rows from before an id, `visible` keeps those the caller may see. Rows that are not visible leave no
 /// trace, neither in the count nor in the cursor.

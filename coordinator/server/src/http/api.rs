@@ -182,9 +182,9 @@ impl Api {
             async move {
                 let (mut parts, body) = request.into_parts();
                 let call = admit::<O>(&gate, &mut parts, body, BODY_MAX_BYTES).await?.0;
-                let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map_err(|_| {
-                    Problem::new(ProblemKind::Validation, "this address speaks WebSocket over HTTP/1.1; use `loopback shell`")
-                })?;
+                let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
+                    .await
+                    .map_err(|_| Problem::new(ProblemKind::Validation, "this address speaks WebSocket over HTTP/1.1; use `loopback shell`"))?;
                 let upgrade = upgrade.max_message_size(WEBSOCKET_MESSAGE_MAX_BYTES).max_frame_size(WEBSOCKET_MESSAGE_MAX_BYTES);
                 Ok(upgrade.on_upgrade(move |socket| upgrades.track_future(handler(call, socket))))
             }
@@ -245,7 +245,6 @@ impl Api {
     }
 
     /// Everything as one service, with request ids, a timeout and a trace around it.
-    #[must_use]
     pub fn into_router(self) -> Router {
         self.router.fallback(nowhere).method_not_allowed_fallback(wrong_method).layer(middleware::from_fn(around))
     }

@@ -45,7 +45,10 @@ pub fn not_found() -> Problem {
 /// What somebody without a credential that holds is told.
 #[must_use]
 pub fn unauthenticated() -> Problem {
-    Problem::new(ProblemKind::Unauthenticated, "sign in with `loopback login`, or send an API key that is neither expired nor revoked as `Authorization: Bearer`")
+    Problem::new(
+        ProblemKind::Unauthenticated,
+        "sign in with `loopback login`, or send an API key that is neither expired nor revoked as `Authorization: Bearer`",
+    )
 }
 
 /// Gives a response its request id, and a pending problem its body.

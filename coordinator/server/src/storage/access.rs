@@ -15,8 +15,10 @@ use super::{StorageError, role, row};
 /// # Errors
 /// The database fails.
 pub(crate) async fn revision(reader: &AnyPool, organization: OrganizationId) -> Result<Option<u64>, StorageError> {
-    let revision: Option<i64> =
-        sqlx::query_scalar("SELECT revision FROM organization WHERE id = $1 AND state <> 'deleted'").bind(organization.to_string()).fetch_optional(reader).await?;
+    let revision: Option<i64> = sqlx::query_scalar("SELECT revision FROM organization WHERE id = $1 AND state <> 'deleted'")
+        .bind(organization.to_string())
+        .fetch_optional(reader)
+        .await?;
     Ok(revision.map(unsigned))
 }
 
@@ -25,7 +27,8 @@ pub(crate) async fn revision(reader: &AnyPool, organization: OrganizationId) -> 
 /// # Errors
 /// The database fails.
 pub(crate) async fn snapshot(connection: &mut AnyConnection, organization: OrganizationId) -> Result<Snapshot, StorageError> {
-    let revision: i64 = sqlx::query_scalar("SELECT revision FROM organization WHERE id = $1").bind(organization.to_string()).fetch_one(&mut *connection).await?;
+    let revision: i64 =
+        sqlx::query_scalar("SELECT revision FROM organization WHERE id = $1").bind(organization.to_string()).fetch_one(&mut *connection).await?;
     let members = sqlx::query("SELECT account FROM membership WHERE organization = $1").bind(organization.to_string()).fetch_all(&mut *connection).await?;
     let members: HashSet<_> = members.iter().map(|member| row::id(member, "account")).collect::<Result<_, _>>()?;
     let sql = "SELECT b.organization, b.id, b.account, b.role, b.project, b.workspace, b.host, b.expires_at_ms, r.permissions \

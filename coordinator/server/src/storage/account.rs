@@ -1,8 +1,8 @@
 //! Accounts. They belong to no organization: what is read and written here is about the account itself, and needs its credential or the console.
 
 use loopback_protocol::id::AccountId;
-use sqlx::any::AnyRow;
 use sqlx::AnyExecutor;
+use sqlx::any::AnyRow;
 
 use super::audit::signed;
 use super::{StorageError, Tx, row};

@@ -6,7 +6,8 @@ use loopback_core::access::{Actor, Grant};
 use loopback_core::audit::{ChainHash, Event, Outcome};
 use loopback_protocol::id::OrganizationId;
 use serde_json::Value;
-use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AnyPool, Row as _};
 
 use super::StorageError;
 use crate::{clock, ids};
@@ -142,4 +143,73 @@ pub(crate) fn signed(value: u64) -> i64 {
 /// The way back of [`signed`].
 pub(crate) fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or_default()
+}
+
+/// Which events of a trail. Empty texts ask for all.
+#[derive(Debug)]
+pub(crate) struct Filter<'a> {
+    /// The action, or what it begins with before a dot.
+    pub action: &'a str,
+    /// The target, or what it begins with before a slash.
+    pub target: &'a str,
+    /// The actor's name.
+    pub actor: &'a str,
+    /// From this time on, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Before this sequence number.
+    pub before: i64,
+}
+
+/// Events of the grant's organization, newest first.
+///
+/// # Errors
+/// The database fails, or an event cannot be read.
+pub(crate) async fn list(reader: &AnyPool, grant: &Grant, filter: &Filter<'_>, rows: i64) -> Result<Vec<(Event, ChainHash)>, StorageError> {
+    let sql = "SELECT event, hash FROM audit_event WHERE trail = $1 AND sequence < $2 AND time_ms >= $3 \
+        AND ($4 = '' OR action = $4 OR substr(action, 1, length($4) + 1) = $4 || '.') \
+        AND ($5 = '' OR target = $5 OR substr(target, 1, length($5) + 1) = $5 || '/') \
+        AND ($6 = '' OR actor_name = $6) ORDER BY sequence DESC LIMIT $7";
+    let found = sqlx::query(sql)
+        .bind(Trail::Organization(grant.scope().organization()).to_string())
+        .bind(filter.before)
+        .bind(signed(filter.since_ms))
+        .bind(filter.action.to_owned())
+        .bind(filter.target.to_owned())
+        .bind(filter.actor.to_owned())
+        .bind(rows)
+        .fetch_all(reader)
+        .await?;
+    found.iter().map(|row| stored(row)?.ok_or(StorageError::Corrupt("audit event"))).collect()
+}
+
+/// Events of the grant's organization in their order, after a sequence number: each with its stored place, and nothing where it cannot be read or where the
+/// columns it is searched by say something else.
+///
+/// # Errors
+/// The database fails.
+pub(crate) async fn after(reader: &AnyPool, grant: &Grant, sequence: u64, rows: i64) -> Result<Vec<(u64, Option<(Event, ChainHash)>)>, StorageError> {
+    let sql = "SELECT trail, sequence, id, time_ms, actor_name, action, target, event, hash FROM audit_event \
+        WHERE trail = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
+    let trail = Trail::Organization(grant.scope().organization()).to_string();
+    let found = sqlx::query(sql).bind(trail).bind(signed(sequence)).bind(rows).fetch_all(reader).await?;
+    found.iter().map(|row| Ok((unsigned(row.try_get("sequence")?), stored(row)?.filter(|(event, _)| agrees(row, event))))).collect()
+}
+
+/// Whether the columns an event is searched by say what the event says.
+fn agrees(row: &AnyRow, event: &Event) -> bool {
+    let number = |column: &str, value: u64| row.try_get::<i64, _>(column).is_ok_and(|stored| stored == signed(value));
+    let word = |column: &str, value: &str| row.try_get::<String, _>(column).is_ok_and(|stored| stored == value);
+    number("sequence", event.sequence)
+        && number("time_ms", event.time_ms)
+        && word("trail", &event.trail)
+        && word("id", &event.id.to_string())
+        && word("actor_name", &event.actor_name)
+        && word("action", &event.action)
+        && word("target", &event.target)
+}
+
+fn stored(row: &AnyRow) -> Result<Option<(Event, ChainHash)>, StorageError> {
+    let event = serde_json::from_str(&row.try_get::<String, _>("event")?).ok();
+    let hash = chain_hash(&row.try_get::<String, _>("hash")?).ok();
+    Ok(event.zip(hash))
 }

@@ -4,8 +4,8 @@ use loopback_api::Time;
 use loopback_api::key::{ApiKey, KeyKind};
 use loopback_protocol::id::{AccountId, KeyId};
 use loopback_protocol::secret::SecretHash;
-use sqlx::any::AnyRow;
 use sqlx::AnyPool;
+use sqlx::any::AnyRow;
 
 use super::audit::signed;
 use super::{StorageError, Tx, row};
@@ -34,7 +34,8 @@ impl StoredKey {
 /// # Errors
 /// The database fails.
 pub(crate) async fn find(reader: &AnyPool, key: KeyId) -> Result<Option<StoredKey>, StorageError> {
-    let sql = "SELECT k.account, k.secret_hash, k.expires_at_ms, k.revoked_at_ms, a.email FROM account_key k JOIN account a ON a.id = k.account WHERE k.id = $1";
+    let sql =
+        "SELECT k.account, k.secret_hash, k.expires_at_ms, k.revoked_at_ms, a.email FROM account_key k JOIN account a ON a.id = k.account WHERE k.id = $1";
     let found = sqlx::query(sql).bind(key.to_string()).fetch_optional(reader).await?;
     found.as_ref().map(stored).transpose()
 }

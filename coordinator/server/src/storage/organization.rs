@@ -125,3 +125,12 @@ pub(crate) async fn used(connection: &mut AnyConnection, organization: Organizat
     let query = if limit == LimitKind::ApiKeys { query.bind(signed(now_ms)) } else { query };
     row::number(&query.fetch_one(connection).await?, "total")
 }
+
+/// The ids of the organizations an account belongs to. The account's credential is the right to it.
+///
+/// # Errors
+/// The database fails.
+pub(crate) async fn ids_of_account(connection: &mut AnyConnection, account: AccountId) -> Result<Vec<OrganizationId>, StorageError> {
+    let found = sqlx::query("SELECT organization FROM membership WHERE account = $1").bind(account.to_string()).fetch_all(connection).await?;
+    found.iter().map(|found| row::id(found, "organization")).collect()
+}

@@ -3,8 +3,8 @@
 use loopback_api::Time;
 use loopback_api::project::Project;
 use loopback_core::access::Grant;
-use sqlx::any::AnyRow;
 use sqlx::AnyPool;
+use sqlx::any::AnyRow;
 
 use super::audit::signed;
 use super::{StorageError, Tx, row};

@@ -72,3 +72,17 @@ async fn one<K: Kind>(connection: &mut AnyConnection, sql: &'static str, values:
     let found = query.fetch_optional(connection).await?;
     found.map(|found| Ok((row::id(&found, "id")?, row::text(&found, "slug")?))).transpose()
 }
+
+/// Where the organization's host or workspace with this id is; only ids stand for themselves without their path.
+///
+/// # Errors
+/// The database fails.
+pub(crate) async fn by_id(connection: &mut AnyConnection, organization: OrganizationId, kind: ScopeKind, id: &str) -> Result<Option<ScopePath>, StorageError> {
+    let sql = match kind {
+        ScopeKind::Host => "SELECT organization, project, workspace, id AS host FROM host WHERE organization = $1 AND id = $2 AND removed_at_ms IS NULL",
+        ScopeKind::Workspace => "SELECT organization, project, id AS workspace, NULL AS host FROM workspace WHERE organization = $1 AND id = $2",
+        ScopeKind::Organization | ScopeKind::Project => return Ok(None),
+    };
+    let found = sqlx::query(sql).bind(organization.to_string()).bind(id.to_owned()).fetch_optional(connection).await?;
+    found.as_ref().map(row::scope).transpose()
+}

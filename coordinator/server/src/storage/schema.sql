@@ -75,7 +75,8 @@ CREATE TABLE workspace (
     FOREIGN KEY (organization, project) REFERENCES project (organization, id)
 );
 
--- A removed host keeps its row, so that its certificate stays refused and its history keeps its name; its slug is free again.
+-- A removed host keeps its row, so that its certificate stays refused and its history keeps its name; its slug is free again. It outlives its
+-- workspace, which is why it does not refer to one.
 CREATE TABLE host (
     organization  TEXT NOT NULL,
     id            TEXT NOT NULL,
@@ -86,8 +87,7 @@ CREATE TABLE host (
     token         TEXT NOT NULL,
     created_at_ms BIGINT NOT NULL,
     removed_at_ms BIGINT,
-    PRIMARY KEY (organization, id),
-    FOREIGN KEY (organization, workspace) REFERENCES workspace (organization, id)
+    PRIMARY KEY (organization, id)
 );
 CREATE UNIQUE INDEX host_slug ON host (organization, workspace, slug) WHERE removed_at_ms IS NULL;
 

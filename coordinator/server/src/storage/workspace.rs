@@ -3,8 +3,8 @@
 use loopback_api::Time;
 use loopback_api::workspace::Workspace;
 use loopback_core::access::Grant;
-use sqlx::any::AnyRow;
 use sqlx::AnyPool;
+use sqlx::any::AnyRow;
 
 use super::audit::signed;
 use super::{StorageError, Tx, row};
@@ -37,12 +37,7 @@ pub(crate) async fn get(reader: &AnyPool, grant: &Grant) -> Result<Option<Worksp
 
 fn workspace(found: &AnyRow) -> Result<Workspace, StorageError> {
     let path = ["organization_slug", "project_slug", "slug"].map(|column| row::text(found, column)).into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(Workspace {
-        id: row::id(found, "id")?,
-        path: path.join("/"),
-        name: row::text(found, "name")?,
-        created_at: Time(row::number(found, "created_at_ms")?),
-    })
+    Ok(Workspace { id: row::id(found, "id")?, path: path.join("/"), name: row::text(found, "name")?, created_at: Time(row::number(found, "created_at_ms")?) })
 }
 
 /// Adds a workspace to the grant's project, unless its slug is taken.
