@@ -167,7 +167,7 @@ fn space(state_dir: &Path) -> Check {
     match nix::sys::statvfs::statvfs(present) {
         Err(error) => Check::fail(NAME, format!("{}: {error}", present.display()), "run this as the user the coordinator runs as"),
         Ok(disk) => {
-            let free = u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size());
+            let free = disk.blocks_available().saturating_mul(disk.fragment_size());
             let found = format!("{} MiB free on {}", free / (1024 * 1024), present.display());
             let mend = "make room: shells without a recording are refused, and metrics are lost";
             match free {
@@ -219,7 +219,11 @@ fn certificate_authority(certificate: &Path) -> Check {
     for file in &files {
         match std::fs::read(file).and_then(|_| std::fs::metadata(file)) {
             Err(error) => {
-                return Check::fail(NAME, format!("{}: {error}", file.display()), "run this as the user the coordinator runs as; else restore it from a backup");
+                return Check::fail(
+                    NAME,
+                    format!("{}: {error}", file.display()),
+                    "run this as the user the coordinator runs as; else restore it from a backup",
+                );
             }
             Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
                 return Check::fail(NAME, format!("{} can be read by others", file.display()), format!("chmod 0600 {}", file.display()));
@@ -412,7 +416,9 @@ mod tests {
 
     #[test]
     fn limits_and_the_clock_are_judged() {
-        let limits = |soft: &str| open_files(&Ok(format!("Limit Soft Hard Units\nMax open files            {soft}                 524288               files\n"))).status;
+        let limits = |soft: &str| {
+            open_files(&Ok(format!("Limit Soft Hard Units\nMax open files            {soft}                 524288               files\n"))).status
+        };
         assert_eq!([limits("1024"), limits("65536"), limits("unlimited")], [Status::Warn, Status::Ok, Status::Ok]);
         assert_eq!([udp_buffer(&Ok("212992\n".into())).status, udp_buffer(&Ok("7500000\n".into())).status], [Status::Warn, Status::Ok]);
         let now_ms = 1_800_000_000_000;

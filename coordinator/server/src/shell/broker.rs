@@ -19,10 +19,10 @@ use loopback_protocol::shell::ShellOpen;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::lease;
 use super::operator::Operator;
 use super::recorder::{Recording, Recordings};
 use super::relay::Relay;
-use super::lease;
 use crate::authority::Authority;
 use crate::clock::now_ms;
 use crate::http::api::Call;
@@ -160,7 +160,8 @@ impl Broker {
                 return Err(refusal);
             }
         };
-        let new = NewSession { id, email: &call.origin.actor_name, host_path: &call.path, run_as: &terms.run_as, reason: &request.reason, started_at_ms: now_ms };
+        let new =
+            NewSession { id, email: &call.origin.actor_name, host_path: &call.path, run_as: &terms.run_as, reason: &request.reason, started_at_ms: now_ms };
         session::insert(&mut tx, &call.grant, &new).await?;
         let details = serde_json::json!({ "run_as": terms.run_as, "reason": request.reason, "until_ms": terms.deadline_ms });
         tx.commit(entry.with_details(details)).await?;

@@ -83,7 +83,8 @@ impl Keyboard {
     /// The first message.
     pub(super) async fn open_request(&mut self) -> Result<OpenRequest, OperatorLost> {
         const EXPECTED: OperatorLost = OperatorLost::Malformed("the first message has to be `open`");
-        let first = tokio::time::timeout(OPEN_TIMEOUT, self.message()).await.map_err(|_| OperatorLost::Malformed("the first message did not come in time"))??;
+        let first =
+            tokio::time::timeout(OPEN_TIMEOUT, self.message()).await.map_err(|_| OperatorLost::Malformed("the first message did not come in time"))??;
         let Message::Text(text) = first else { return Err(EXPECTED) };
         match serde_json::from_str(&text) {
             Ok(ClientMessage::Open(request)) => bounded(request),

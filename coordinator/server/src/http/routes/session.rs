@@ -17,8 +17,8 @@ use crate::http::api::{Api, Call, with};
 use crate::http::error::not_found;
 use crate::queries;
 use crate::shell::{Broker, StoredRecording, target};
-use crate::storage::session::{self, SessionRow};
 use crate::storage::Storage;
+use crate::storage::session::{self, SessionRow};
 
 /// What a recording proves: `whole`, `truncated` or `altered`.
 const VERDICT: HeaderName = HeaderName::from_static("x-loopback-recording");
