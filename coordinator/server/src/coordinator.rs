@@ -23,6 +23,7 @@ use crate::http::identity::Gate;
 use crate::http::openapi;
 use crate::http::routes::account::Door;
 use crate::http::routes::{account, audit, binding, firewall, key, member, organization, permission, project, role, token, workspace};
+use crate::http::socket::PromptAcceptor;
 use crate::limits::{HANDSHAKE_TIMEOUT_MS, IDLE_TIMEOUT_MS, KEY_USES_MAX, STOP_GRACE_MS};
 use crate::login_limit::LoginLimit;
 use crate::password::{PasswordError, Passwords};
@@ -212,7 +213,7 @@ fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
 }
 
 fn serve(supervisor: &mut Supervisor, listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: Router) -> std::io::Result<()> {
-    let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls)).handshake_timeout(Duration::from_millis(HANDSHAKE_TIMEOUT_MS));
+    let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls)).handshake_timeout(Duration::from_millis(HANDSHAKE_TIMEOUT_MS)).acceptor(PromptAcceptor);
     let handle = Handle::new();
     let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle.clone());
     // Without a timer hyper waits forever for who connects and says nothing.

@@ -6,3 +6,4 @@ pub mod identity;
 pub mod install;
 pub mod openapi;
 pub mod routes;
+pub mod socket;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::serve::ListenerExt as _;
 use futures_util::{SinkExt as _, StreamExt as _};
 use loopback_api::Operation;
 use loopback_api::session::{ClientMessage, OpenRequest, OpenShell, ServerMessage};
@@ -25,6 +26,7 @@ use crate::authority::Authority;
 use crate::http::api::Api;
 use crate::http::identity::Gate;
 use crate::http::routes;
+use crate::http::socket::make_prompt;
 use crate::link::Registry;
 use crate::observed::HostKey;
 use crate::shell::Broker;
@@ -88,6 +90,7 @@ impl Scene {
         routes::session::register(&mut api, &storage, &broker);
         let (listener, router) = (tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(), api.into_router());
         let address = listener.local_addr().unwrap();
+        let listener = listener.tap_io(|stream| make_prompt(stream).unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { directory, storage, broker, stop, address, host }
     }
