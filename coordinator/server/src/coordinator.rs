@@ -27,6 +27,7 @@ use crate::http::routes::host_firewall::HostFirewalls;
 use crate::http::routes::{
     account, audit, binding, firewall, host, host_firewall, key, member, metrics, organization, permission, project, role, session, token, workspace,
 };
+use crate::http::socket::PromptAcceptor;
 use crate::limits::{HANDSHAKE_TIMEOUT_MS, IDLE_TIMEOUT_MS, STOP_GRACE_MS};
 use crate::link::{EndpointError, Listener, Registry, Shared};
 use crate::login_limit::LoginLimit;
@@ -276,7 +277,7 @@ fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
 }
 
 fn serve(supervisor: &mut Supervisor, listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: Router) -> std::io::Result<()> {
-    let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls)).handshake_timeout(Duration::from_millis(HANDSHAKE_TIMEOUT_MS));
+    let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls)).handshake_timeout(Duration::from_millis(HANDSHAKE_TIMEOUT_MS)).acceptor(PromptAcceptor);
     let handle = Handle::new();
     let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle.clone());
     // Without a timer hyper waits forever for who connects and says nothing.

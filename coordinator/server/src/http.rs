@@ -7,3 +7,4 @@ pub mod identity;
 pub mod install;
 pub mod openapi;
 pub mod routes;
+pub mod socket;

@@ -14,8 +14,6 @@ pub const SEGMENT_MAX_BYTES: usize = 255;
 pub const WEBSOCKET_MESSAGE_MAX_BYTES: usize = loopback_protocol::limits::SHELL_FRAME_MAX_BYTES;
 /// Organizations whose access snapshot is kept in memory.
 pub const SNAPSHOTS_MAX: usize = 1_024;
-/// Credential uses that wait to be written down; more are forgotten.
-pub const KEY_USES_MAX: usize = 1_024;
 /// Owners named to somebody who lacks a permission.
 pub const OWNERS_NAMED_MAX: i64 = 3;
 /// A session's life.

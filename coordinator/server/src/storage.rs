@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use loopback_core::audit::ChainHash;
+use loopback_core::audit::{ChainHash, Outcome};
 use loopback_protocol::id::OrganizationId;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, Row, Transaction};
@@ -137,7 +137,8 @@ impl Tx {
     pub async fn commit(mut self, entry: Entry) -> Result<(), StorageError> {
         self.record(&entry).await?;
         self.inner.commit().await?;
-        if let Trail::Organization(organization) = entry.trail {
+        // A denial or a failure changed nothing that anybody waits for.
+        if let (Trail::Organization(organization), Outcome::Allowed) = (entry.trail, entry.outcome) {
             // Nobody listening is no failure.
             let _ = self.changes.send(organization);
         }

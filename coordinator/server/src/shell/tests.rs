@@ -1,19 +1,15 @@
 //! The broker between a real WebSocket and a real QUIC stream, over a real database; only the host's side is played by hand.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+mod scene;
+
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::extract::{State, WebSocketUpgrade};
-use axum::routing::get;
 use futures_util::{SinkExt as _, StreamExt as _};
-use loopback_api::session::{ClientMessage, OpenRequest, OpenShell, ServerMessage, SessionState};
-use loopback_core::access::{Actor, Grant, Key, ScopePath, Target, Verb};
+use loopback_api::Page;
+use loopback_api::session::{ClientMessage, GetRecording, GetSession, ListSessions, OpenRequest, ServerMessage, Session, SessionState, TerminateSession};
 use loopback_core::shell::Verdict;
-use loopback_protocol::frame::{self, Decoder};
-use loopback_protocol::id::{Id, SessionId};
+use loopback_protocol::frame;
+use loopback_protocol::id::Id;
 use loopback_protocol::limits::{SHELL_CHUNK_MAX_BYTES, SHELL_FRAME_MAX_BYTES};
 use loopback_protocol::shell::{Exit, ShellEvent, ShellRequest, WindowSize};
 use tokio_tungstenite::tungstenite::Message;
@@ -21,281 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Broker;
 use crate::authority::Authority;
-use crate::clock::now_ms;
-use crate::http::api::Call;
-use crate::http::identity::Origin;
 use crate::link::Registry;
-use crate::observed::HostKey;
-use crate::storage::session::{self, SessionRow};
-use crate::storage::{Entry, Storage, Trail};
+use scene::{NEIGHBOUR, OPERATOR, STRANGER, Scene, Shell, check_ended, heard, place, plain, shown, tell, within};
 
-/// Anything that should happen has happened by then.
-const PATIENCE: Duration = Duration::from_secs(20);
-const SIZE: WindowSize = WindowSize { columns: 80, rows: 24 };
-
-type Socket = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
-
-struct Scene {
-    directory: tempfile::TempDir,
-    storage: Storage,
-    broker: Arc<Broker>,
-    stop: CancellationToken,
-    address: SocketAddr,
-    host: Option<Host>,
-}
-
-/// A linked host: the agent's end of the connection, and what keeps the other end in the registry.
-struct Host {
-    connection: quinn::Connection,
-    _link: Box<dyn std::any::Any>,
-}
-
-/// The agent's end of a session's stream.
-struct Shell {
-    send: quinn::SendStream,
-    requests: Requests,
-}
-
-struct Requests {
-    receive: quinn::RecvStream,
-    decoder: Decoder,
-}
-
-impl Scene {
-    async fn new() -> Self {
-        Self::with_recordings(|directory| directory.join("recordings")).await
-    }
-
-    async fn with_recordings(recordings: impl FnOnce(PathBuf) -> PathBuf) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let storage = Storage::open(directory.path()).await.unwrap();
-        populate(&storage).await;
-        let (registry, stop) = (Registry::new(5_000), CancellationToken::new());
-        let host = Some(link(&registry).await);
-        let authority = Authority::new(storage.clone());
-        let broker = Broker::new(storage.clone(), authority, registry, recordings(directory.path().to_owned()), stop.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let state = (Arc::clone(&broker), storage.clone());
-        let router = Router::new().route("/", get(upgrade)).with_state(state);
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { directory, storage, broker, stop, address, host }
-    }
-
-    /// An operator whose session was asked for.
-    async fn operator(&self, request: OpenRequest) -> Socket {
-        let stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
-        let (mut socket, _) = tokio_tungstenite::client_async(format!("ws://{}/", self.address), stream).await.unwrap();
-        tell(&mut socket, &ClientMessage::Open(request)).await;
-        socket
-    }
-
-    /// The host's next session.
-    async fn shell(&self) -> Shell {
-        let (send, receive) = within(self.host.as_ref().unwrap().connection.accept_bi()).await.unwrap();
-        Shell { send, requests: Requests { receive, decoder: Decoder::new(SHELL_FRAME_MAX_BYTES) } }
-    }
-
-    /// An operator and a host whose shell runs.
-    async fn open(&self) -> (Socket, Shell, SessionId) {
-        let mut operator = self.operator(plain()).await;
-        let mut shell = self.shell().await;
-        let ShellRequest::Open(open) = shell.next().await else { panic!("no opening") };
-        shell.say(&ShellEvent::Opened(4)).await;
-        assert_eq!(heard(&mut operator).await, ServerMessage::Opened { session: open.session });
-        (operator, shell, open.session)
-    }
-
-    async fn row(&self, id: SessionId) -> SessionRow {
-        session::get(self.storage.reader(), &system(), id).await.unwrap().unwrap()
-    }
-
-    async fn only_row(&self) -> SessionRow {
-        let mut rows = session::list(self.storage.reader(), &system(), false, "", 10).await.unwrap();
-        assert_eq!(rows.len(), 1);
-        rows.remove(0)
-    }
-
-    /// Action and details of everything in the trail, in its order.
-    async fn trail(&self) -> Vec<(String, serde_json::Value)> {
-        let rows: Vec<(String, String)> = sqlx::query_as("SELECT action, event FROM audit_event WHERE trail = $1 AND action <> 'test' ORDER BY sequence")
-            .bind(place().organization().to_string())
-            .fetch_all(self.storage.reader())
-            .await
-            .unwrap();
-        rows.into_iter().map(|(action, event)| (action, serde_json::from_str::<serde_json::Value>(&event).unwrap()["details"].clone())).collect()
-    }
-
-    async fn actions(&self) -> Vec<String> {
-        self.trail().await.into_iter().map(|(action, _)| action).collect()
-    }
-
-    async fn take_permission_away(&self) {
-        let mut tx = self.storage.begin().await.unwrap();
-        sqlx::query("DELETE FROM binding").execute(tx.connection()).await.unwrap();
-        tx.bump_revision(place().organization()).await.unwrap();
-        tx.commit(test_entry()).await.unwrap();
-    }
-
-    fn verdict(&self, id: SessionId) -> Verdict {
-        self.broker.recordings().open(place().organization(), id).unwrap().unwrap().verdict
-    }
-
-    fn cast(&self, id: SessionId) -> String {
-        let organization = place().organization().to_string();
-        std::fs::read_to_string(self.directory.path().join("recordings").join(organization).join(format!("{id}.cast"))).unwrap()
-    }
-}
-
-impl Shell {
-    async fn next(&mut self) -> ShellRequest {
-        self.requests.next().await
-    }
-
-    async fn say(&mut self, event: &ShellEvent) {
-        within(self.send.write_all(&frame::encode(&event.encode(), SHELL_FRAME_MAX_BYTES).unwrap())).await.unwrap();
-    }
-
-    /// Waits for the order to end the session, and obeys it.
-    async fn closed(&mut self) -> String {
-        let reason = self.requests.close().await;
-        self.say(&ShellEvent::Exited(Exit::Signal(9))).await;
-        reason
-    }
-}
-
-impl Requests {
-    async fn next(&mut self) -> ShellRequest {
-        loop {
-            if let Some(payload) = self.decoder.next_frame().unwrap() {
-                return ShellRequest::decode(&payload).unwrap();
-            }
-            self.decoder.push(&within(self.receive.read_chunk(4_096, true)).await.unwrap().expect("a request").bytes);
-        }
-    }
-
-    async fn close(&mut self) -> String {
-        loop {
-            if let ShellRequest::Close(reason) = self.next().await {
-                return reason;
-            }
-        }
-    }
-}
-
-async fn upgrade(State((broker, storage)): State<(Arc<Broker>, Storage)>, upgrade: WebSocketUpgrade) -> axum::response::Response {
-    let snapshot = Authority::new(storage).snapshot(place().organization()).await.unwrap();
-    let permission = Key::ProjectWorkspaceHostShellSession.may(Verb::Execute);
-    let call = Call::<OpenShell> {
-        grant: Grant::authorize(&snapshot, actor(), permission, Target::Found(place()), now_ms()).unwrap(),
-        path: "acme/prod/web/host-1".into(),
-        item: None,
-        query: loopback_api::Nothing {},
-        body: loopback_api::Nothing {},
-        origin: Origin { address: "127.0.0.1".parse().unwrap(), user_agent: "test".into(), request: "r".into(), actor_name: "ann@acme.example".into() },
-    };
-    upgrade.on_upgrade(move |socket| async move { broker.run(call, socket).await })
-}
-
-/// An organization with one member, who may open shells on its one host.
-async fn populate(storage: &Storage) {
-    let (organization, account) = (place().organization().to_string(), actor().account().unwrap().to_string());
-    let limits = serde_json::to_string(&loopback_core::tenancy::Limits { shell_sessions: 2, ..Default::default() }).unwrap();
-    let permissions = format!("[\"{}\"]", Key::ProjectWorkspaceHostShellSession.may(Verb::Execute));
-    let key: loopback_protocol::id::KeyId = Id::new(1, [6; 10]);
-    let role: loopback_protocol::id::RoleId = Id::new(1, [7; 10]);
-    let member: loopback_protocol::id::MembershipId = Id::new(1, [8; 10]);
-    let binding: loopback_protocol::id::BindingId = Id::new(1, [9; 10]);
-    let never_ms = i64::MAX;
-    let statements = [
-        format!("INSERT INTO account VALUES ('{account}', 'ann@acme.example', 'Ann', '', 1)"),
-        format!("INSERT INTO account_key VALUES ('{account}', '{key}', 'session', '', '', 1, {never_ms}, NULL)"),
-        format!("INSERT INTO organization VALUES ('{organization}', 'acme', 'Acme', 'verified', 'active', '{limits}', 1, 1)"),
-        format!("INSERT INTO membership VALUES ('{organization}', '{member}', '{account}', 1)"),
-        format!("INSERT INTO role VALUES ('{organization}', '{role}', 'shells', 'Shells', '{permissions}', 1)"),
-        format!("INSERT INTO binding VALUES ('{organization}', '{binding}', '{account}', '{role}', NULL, NULL, NULL, NULL, 1)"),
-    ];
-    let mut tx = storage.begin().await.unwrap();
-    for statement in statements {
-        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(tx.connection()).await.unwrap();
-    }
-    tx.commit(test_entry()).await.unwrap();
-}
-
-fn place() -> ScopePath {
-    ScopePath::Host(Id::new(1, [1; 10]), Id::new(1, [2; 10]), Id::new(1, [3; 10]), Id::new(1, [4; 10]))
-}
-
-fn actor() -> Actor {
-    Actor::Account { account: Id::new(1, [5; 10]), key: Id::new(1, [6; 10]) }
-}
-
-fn test_entry() -> Entry {
-    Entry::of_system(Trail::Organization(place().organization()), "test", "test")
-}
-
-fn system() -> Grant {
-    Grant::of_system(Key::ProjectWorkspaceHostShellSession.may(Verb::Read), place())
-}
-
-/// A QUIC connection with the windows of the link.
-async fn link(registry: &Registry) -> Host {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let certified = rcgen::generate_simple_self_signed(["agent".to_owned()]).unwrap();
-    let key = rustls_pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
-    let tls = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
-    let tls = tls.with_no_client_auth().with_single_cert(vec![certified.cert.der().clone()], key).unwrap();
-    let mut server = quinn::ServerConfig::with_crypto(Arc::new(quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap()));
-    let mut transport = quinn::TransportConfig::default();
-    transport.stream_receive_window(quinn::VarInt::from_u32(64 * 1024));
-    server.transport_config(Arc::new(transport));
-    let listener = quinn::Endpoint::server(server, "127.0.0.1:0".parse().unwrap()).unwrap();
-
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certified.cert.der().clone()).unwrap();
-    let tls = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
-    let tls = tls.with_root_certificates(roots).with_no_client_auth();
-    let client = quinn::ClientConfig::new(Arc::new(quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap()));
-    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let connecting = endpoint.connect_with(client, listener.local_addr().unwrap(), "agent").unwrap();
-    let accepting = async { listener.accept().await.unwrap().await.unwrap() };
-    let (connection, coordinators) = within(async { tokio::join!(connecting, accepting) }).await;
-    let key = HostKey { organization: place().organization(), host: place().host().unwrap() };
-    let place = registry.link(key, &coordinators);
-    Host { connection: connection.unwrap(), _link: Box::new((place, listener, endpoint)) }
-}
-
-fn plain() -> OpenRequest {
-    OpenRequest { size: SIZE, term: "xterm".into(), lang: String::new(), run_as: None, command: None, reason: String::new(), max_seconds: None }
-}
-
-async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work).await.expect("it happens in time")
-}
-
-async fn tell(operator: &mut Socket, message: &ClientMessage) {
-    operator.send(Message::text(serde_json::to_string(message).unwrap())).await.unwrap();
-}
-
-/// The operator's next message; output on the way to it is passed over.
-async fn heard(operator: &mut Socket) -> ServerMessage {
-    loop {
-        if let Message::Text(text) = within(operator.next()).await.expect("a message").unwrap() {
-            return serde_json::from_str(&text).unwrap();
-        }
-    }
-}
-
-async fn shown(operator: &mut Socket) -> Vec<u8> {
-    match within(operator.next()).await.expect("output").unwrap() {
-        Message::Binary(bytes) => bytes.to_vec(),
-        other => panic!("{other:?} instead of output"),
-    }
-}
-
-async fn check_ended(operator: &mut Socket, reason: &str, exit_code: u8) {
-    assert_eq!(heard(operator).await, ServerMessage::Ended { reason: reason.into(), exit_code });
-}
+/// Windows and buffers from the host to an operator who does not read: the stream's 64 KiB, what the sockets hold, and a piece at each hand.
+const ABSORBED_MAX_BYTES: usize = 768 * 1024;
 
 #[tokio::test]
 async fn a_session_is_relayed_recorded_and_audited_from_its_opening_to_its_exit() {
@@ -347,7 +73,9 @@ async fn an_operator_who_does_not_read_a_flood_puts_nothing_off() {
     let (mut operator, Shell { send, mut requests }, id) = scene.open().await;
     let (is_blocked, blocked) = tokio::sync::oneshot::channel();
     let flood = tokio::spawn(flood(send, is_blocked));
-    within(blocked).await.unwrap();
+    let absorbed_bytes = within(blocked).await.unwrap();
+    // What lies between a flood and the eyes is what Ctrl-C has to wait for.
+    assert!(absorbed_bytes < ABSORBED_MAX_BYTES, "{absorbed_bytes}");
     let taken_at = Instant::now();
     scene.take_permission_away().await;
     assert_eq!(requests.close().await, "permission revoked");
@@ -358,14 +86,14 @@ async fn an_operator_who_does_not_read_a_flood_puts_nothing_off() {
     assert_eq!(scene.row(id).await.ended.as_deref(), Some("permission revoked"));
 }
 
-/// Sends output without end, and tells once nobody takes it any more.
-async fn flood(mut send: quinn::SendStream, is_blocked: tokio::sync::oneshot::Sender<()>) {
+/// Sends output without end, and tells once nobody takes it any more, and how much was taken.
+async fn flood(mut send: quinn::SendStream, is_blocked: tokio::sync::oneshot::Sender<usize>) {
     let piece = frame::encode(&ShellEvent::Output(vec![b'x'; SHELL_CHUNK_MAX_BYTES]).encode(), SHELL_FRAME_MAX_BYTES).unwrap();
     let (mut is_blocked, mut written) = (Some(is_blocked), 0);
     loop {
-        match tokio::time::timeout(Duration::from_millis(500), send.write(&piece[written..])).await {
-            Ok(count) => written = (written + count.unwrap()) % piece.len(),
-            Err(_) => _ = is_blocked.take().map(|tell| tell.send(())),
+        match tokio::time::timeout(Duration::from_millis(500), send.write(&piece[written % piece.len()..])).await {
+            Ok(count) => written += count.unwrap(),
+            Err(_) => _ = is_blocked.take().map(|tell| tell.send(written)),
         }
     }
 }
@@ -490,8 +218,7 @@ async fn without_a_recording_there_is_no_session() {
 #[tokio::test]
 async fn an_operator_who_says_something_else_first_opens_nothing() {
     let scene = Scene::new().await;
-    let stream = tokio::net::TcpStream::connect(scene.address).await.unwrap();
-    let (mut operator, _) = tokio_tungstenite::client_async(format!("ws://{}/", scene.address), stream).await.unwrap();
+    let mut operator = scene.socket().await;
     tell(&mut operator, &ClientMessage::Close).await;
     check_ended(&mut operator, "policy: the first message has to be `open`", 1).await;
     assert!(scene.actions().await.is_empty());
@@ -517,4 +244,49 @@ async fn what_a_crash_left_open_is_ended_at_the_next_start_and_its_recording_is_
     assert_eq!(scene.actions().await.last().map(String::as_str), Some("shell_session.end"));
     assert!(matches!(scene.verdict(id), Verdict::Truncated { .. }));
     assert_eq!(next.recover().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn sessions_are_shown_ended_and_replayed_to_whom_the_host_is_in_reach() {
+    let scene = Scene::new().await;
+    let (mut operator, mut shell, id) = scene.open().await;
+    shell.say(&ShellEvent::Output(b"hello".to_vec())).await;
+    assert_eq!(shown(&mut operator).await, b"hello");
+    for (account, status) in [(NEIGHBOUR, 404), (STRANGER, 404)] {
+        assert_eq!(scene.call::<GetSession>(account, Some(id)).await.0, status);
+        assert_eq!(scene.call::<TerminateSession>(account, Some(id)).await.0, status);
+        assert_eq!(scene.call::<GetRecording>(account, Some(id)).await.0, status);
+    }
+    let page = |text: &str| serde_json::from_str::<Page<Session>>(text).unwrap().items;
+    assert_eq!(page(&scene.call::<ListSessions>(NEIGHBOUR, None).await.2), []);
+    let listed = page(&scene.call::<ListSessions>(OPERATOR, None).await.2);
+    assert_eq!((listed[0].id, listed[0].host_path.as_str(), listed[0].email.as_str()), (id, "acme/prod/web/host-1", "a5@acme.example"));
+    assert_eq!(scene.call::<GetSession>(OPERATOR, Some(Id::new(9, [9; 10]))).await.0, 404);
+
+    assert_eq!(scene.call::<TerminateSession>(OPERATOR, Some(id)).await.0, 200);
+    assert_eq!(shell.closed().await, "terminated by a5@acme.example");
+    check_ended(&mut operator, "terminated by a5@acme.example", 1).await;
+    assert_eq!(scene.call::<TerminateSession>(OPERATOR, Some(id)).await.0, 409);
+    let (status, verdict, text) = scene.call::<GetRecording>(OPERATOR, Some(id)).await;
+    assert_eq!((status, verdict.as_str(), text), (200, "whole", scene.cast(id)));
+    let actions = scene.actions().await;
+    let count = |action: &str| actions.iter().filter(|other| *other == action).count();
+    assert_eq!([count("shell_session.terminate"), count("shell_session.recording.read")], [2, 2], "the operator's own, and the stranger's denied: {actions:?}");
+}
+
+#[tokio::test]
+async fn a_recording_that_was_changed_is_called_altered_also_when_it_is_consistent_in_itself() {
+    let scene = Scene::new().await;
+    let (mut operator, mut shell, id) = scene.open().await;
+    shell.say(&ShellEvent::Exited(Exit::Code(0))).await;
+    check_ended(&mut operator, "exit(0)", 0).await;
+    // Another recording of the same session, closed as well: only its hash is another than the one that was written down.
+    let directory = scene.directory.path().join("recordings").join(place().organization().to_string());
+    std::fs::remove_dir_all(&directory).unwrap();
+    let header =
+        loopback_core::shell::Header { size: WindowSize { columns: 1, rows: 1 }, timestamp_s: 0, term: String::new(), title: String::new(), command: None };
+    let forged = scene.broker.recordings().begin(place().organization(), id, &header).await.unwrap();
+    forged.close(&loopback_core::shell::EndReason::Exit(0)).await.unwrap();
+    assert!(matches!(scene.verdict(id), Verdict::Whole { .. }));
+    assert_eq!(scene.call::<GetRecording>(OPERATOR, Some(id)).await.1, "altered");
 }

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyPool, Row};
 
 use super::audit::{signed, unsigned};
-use super::{StorageError, Tx};
+use super::{StorageError, Tx, binding};
 
 /// A host that is not removed.
 #[derive(Debug, Clone)]
@@ -105,7 +105,7 @@ pub async fn remove(tx: &mut Tx, grant: &Grant, now_ms: u64) -> Result<(), Stora
     let (organization, host) = (grant.scope().organization().to_string(), grant.scope().host().map(|id| id.to_string()));
     let statement = "UPDATE host SET removed_at_ms = $3 WHERE organization = $1 AND id = $2 AND removed_at_ms IS NULL";
     sqlx::query(statement).bind(&organization).bind(&host).bind(signed(now_ms)).execute(tx.connection()).await?;
-    sqlx::query("DELETE FROM binding WHERE organization = $1 AND host = $2").bind(organization).bind(host).execute(tx.connection()).await?;
+    binding::delete_at(tx, grant).await?;
     tx.bump_revision(grant.scope().organization()).await
 }
 
