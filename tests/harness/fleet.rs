@@ -108,7 +108,8 @@ impl Fleet {
     /// Refused.
     pub fn mint(&self, arguments: &[&str]) -> Result<Minted> {
         let minted = self.owner.json(&[&["token", "create", WORKSPACE], arguments].concat())?;
-        let field = |pointer: &str| minted.pointer(pointer).and_then(Value::as_str).map(ToOwned::to_owned).with_context(|| format!("a minted token without {pointer}"));
+        let field =
+            |pointer: &str| minted.pointer(pointer).and_then(Value::as_str).map(ToOwned::to_owned).with_context(|| format!("a minted token without {pointer}"));
         Ok(Minted { id: field("/token/id")?, join: field("/join")?, install: field("/install")? })
     }
 
@@ -133,7 +134,9 @@ impl Fleet {
     /// # Errors
     /// It does not in time.
     pub fn wait_state(&self, host: &str, state: &str) -> Result<()> {
-        wait_for(ONLINE_LIMIT, format!("{host} to be {state}"), || Ok(self.owner.json(&["host", "show", host])?.get("state").and_then(Value::as_str) == Some(state)))
+        wait_for(ONLINE_LIMIT, format!("{host} to be {state}"), || {
+            Ok(self.owner.json(&["host", "show", host])?.get("state").and_then(Value::as_str) == Some(state))
+        })
     }
 
     /// Waits until a host tells that its newest policy is in the kernel, and gives its generation.

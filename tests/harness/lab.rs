@@ -224,7 +224,8 @@ mod tests {
         let (one, two) = (lab.add_machine("host-1").unwrap(), lab.add_machine("host-2").unwrap());
         one.run(&["ping", "-c1", "-W2", &two.v4.to_string()]).unwrap().ok().unwrap();
         one.run(&["ping", "-c1", "-W2", &two.v6.to_string()]).unwrap().ok().unwrap();
-        let identity = |machine: &crate::machine::Machine| machine.sh("hostname; cat /etc/machine-id; cat /proc/sys/kernel/random/boot_id").unwrap().ok().unwrap();
+        let identity =
+            |machine: &crate::machine::Machine| machine.sh("hostname; cat /etc/machine-id; cat /proc/sys/kernel/random/boot_id").unwrap().ok().unwrap();
         assert!(identity(&one).starts_with("host-1\n"));
         let before = identity(&two);
         assert_ne!(identity(&one).lines().nth(1), before.lines().nth(1));

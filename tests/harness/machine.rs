@@ -111,7 +111,9 @@ impl Machine {
     pub(crate) fn entry(&self) -> Vec<String> {
         let (machine_id, boot_id) = (self.machine_id().display().to_string(), self.boot_id().display().to_string());
         let namespace = format!("--net=/run/netns/{}", self.namespace);
-        ["setpriv", "nsenter", &namespace, "unshare", "--uts", "--mount", "sh", "-c", ENTER, "sh", &machine_id, &boot_id, &self.name].map(ToOwned::to_owned).to_vec()
+        ["setpriv", "nsenter", &namespace, "unshare", "--uts", "--mount", "sh", "-c", ENTER, "sh", &machine_id, &boot_id, &self.name]
+            .map(ToOwned::to_owned)
+            .to_vec()
     }
 }
 
