@@ -115,6 +115,14 @@ impl Coordinator {
         &self.state
     }
 
+    /// Its process.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pid(&self) -> Result<u32> {
+        self.daemon.as_ref().map(Daemon::pid).context("the coordinator does not run")
+    }
+
     /// All it logged, over its restarts.
     #[must_use]
     pub fn log(&self) -> String {
