@@ -54,7 +54,7 @@ fn a_token_admits_once_and_only_while_it_is_good() -> Result<()> {
     let misspelled = good.install.replace(secret, &flip_last(secret));
     check_refused(&stranger, &misspelled, "malformed")?;
     let elsewhere = good.install.replace(fingerprint, &flip_last(fingerprint));
-    check_refused(&stranger, &elsewhere, "fingerprint")?;
+    check_refused(&stranger, &elsewhere, "not the one this token was made for")?;
 
     ensure!(state_of_token(&fleet, &good.id)? == "active", "a refused join uses nothing up");
     let events = fleet.owner.items(&["audit", "list", ORGANIZATION])?;

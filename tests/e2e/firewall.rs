@@ -84,8 +84,14 @@ fn other_tables_are_never_touched() -> Result<()> {
     let machine = fleet.machine(0)?;
     machine
         .sh("nft -f - <<'EOF'
-table ip docker { chain forward { type filter hook forward priority 0; policy accept; iifname \"docker0\" accept; } chain prerouting { type nat hook prerouting priority -100; tcp dport 8080 dnat to 172.17.0.2:80; } }
-table inet firewalld { set blocked { type ipv4_addr; elements = { 192.0.2.1 } } chain input { type filter hook input priority 10; policy accept; ip saddr @blocked drop; } }
+table ip docker {
+  chain forward { type filter hook forward priority 0; policy accept; iifname \"docker0\" accept; }
+  chain prerouting { type nat hook prerouting priority -100; tcp dport 8080 dnat to 172.17.0.2:80; }
+}
+table inet firewalld {
+  set blocked { type ipv4_addr; elements = { 192.0.2.1 }; }
+  chain input { type filter hook input priority 10; policy accept; ip saddr @blocked drop; }
+}
 EOF")?
         .ok()?;
     let others = |machine: &Machine| machine.sh("nft list table ip docker; nft list table inet firewalld")?.ok();

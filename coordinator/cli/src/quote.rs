@@ -5,10 +5,13 @@
 #[error("a command cannot hold a NUL character")]
 pub(crate) struct Unquotable;
 
-/// One line that a POSIX shell reads as exactly these words.
+/// One line that a POSIX shell reads as exactly these words. A single word is a line already, as it is for `ssh` and `sh -c`.
 pub(crate) fn join(words: &[String]) -> Result<String, Unquotable> {
     if words.iter().any(|word| word.contains('\0')) {
         return Err(Unquotable);
+    }
+    if let [line] = words {
+        return Ok(line.clone());
     }
     Ok(words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "))
 }
@@ -38,5 +41,10 @@ mod tests {
     fn plain_words_stay_as_they_are() {
         assert_eq!(join(&["uname".to_owned(), "-a".to_owned()]).unwrap(), "uname -a");
         assert!(join(&["a\0b".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_single_word_is_a_line() {
+        assert_eq!(join(&["ps aux | wc -l".to_owned()]).unwrap(), "ps aux | wc -l");
     }
 }

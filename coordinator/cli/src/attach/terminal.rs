@@ -27,7 +27,7 @@ impl RawMode {
         restore_on_panic(before.clone());
         let mut raw = before.clone();
         raw.make_raw();
-        tcsetattr(io::stdin(), OptionalActions::Flush, &raw)?;
+        tcsetattr(io::stdin(), OptionalActions::Drain, &raw)?;
         Ok(Some(Self { before }))
     }
 }

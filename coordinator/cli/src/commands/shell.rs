@@ -17,8 +17,8 @@ The shell is a terminal on the host; everything shown and typed there is recorde
 with the shell's own exit code. On a terminal, ~. at the beginning of a line closes the session
 and ~~ types a tilde.
 
-A COMMAND's words reach the host as they are; for pipes and variables there, start a shell:
--- sh -c 'ps aux | wc -l'. When standard input is no terminal, its bytes are typed as they are
+A COMMAND of several words reaches the host as these words; one quoted word is a line for the
+shell there: -- 'ps aux | wc -l'. When standard input is no terminal, its bytes are typed as they are
 and its end as Ctrl-D: control characters in it act as on a keyboard, so pipe text, not binaries.
 
 Examples:

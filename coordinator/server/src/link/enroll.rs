@@ -22,7 +22,7 @@ pub(super) async fn serve(connection: &Connection, ca: &Ca, storage: &Storage, c
     let contact = async {
         let (mut send, mut receive) = connection.accept_bi().await.map_err(|error| error.to_string())?;
         let payload = read(&mut receive).await?;
-        let answer = answer(connection, &payload, ca, storage, certificate_life_ms, peer.ip()).await;
+        let answer = answer(connection, &payload, ca, storage, certificate_life_ms, peer.ip().to_canonical()).await;
         let frame = frame::encode(&answer.encode(), ENROLL_FRAME_MAX_BYTES).map_err(|error| error.to_string())?;
         send.write_all(&frame).await.map_err(|error| error.to_string())?;
         send.finish().map_err(|error| error.to_string())?;
