@@ -102,7 +102,10 @@ impl Lab {
         machine.create()?;
         let Machine { namespace, v4, v6, .. } = machine;
         let port = bridge_port(machine);
-        ip_batch(&self.hub.0.namespace, &format!("link add {port} type veth peer name eth0 netns {namespace}\nlink set {port} master br0 up\n"))?;
+        // A machine keeps its hardware address over a boot, and its neighbours rely on that.
+        let [.., number] = v4.octets();
+        let cable = format!("link add {port} type veth peer name eth0 address 02:00:00:00:00:{number:02x} netns {namespace}\nlink set {port} master br0 up\n");
+        ip_batch(&self.hub.0.namespace, &cable)?;
         ip_batch(
             namespace,
             &format!("link set lo up\naddr add {v4}/24 dev eth0\naddr add {v6}/64 dev eth0 nodad\nlink set eth0 up\nroute add default via {}\n", self.hub.0.v4),

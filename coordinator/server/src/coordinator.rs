@@ -162,6 +162,7 @@ impl Coordinator {
         self.supervisor.stop(Duration::from_millis(2 * STOP_GRACE_MS)).await?;
         // What is left of the terminals ends with the process.
         let _ = tokio::time::timeout(Duration::from_millis(STOP_GRACE_MS), self.upgrades.wait()).await;
+        self.storage.close().await;
         Ok(())
     }
 }

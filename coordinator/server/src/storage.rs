@@ -91,6 +91,12 @@ impl Storage {
         Ok(Tx { inner, changes: self.changes.clone() })
     }
 
+    /// Closes the file: what is in its write-ahead log is put in its place, so that a copy of the one file is whole.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
     /// Tells which organization changed, after each commit of this process. A listener that lags looks at everything.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<OrganizationId> {
