@@ -79,6 +79,9 @@ fn demo(check: bool, keep: bool) -> Result<()> {
 
 /// The benches know their own names: without one, or with a wrong one, the program lists them.
 fn bench(name: Option<String>, json: bool) -> Result<()> {
+    setup::setup()?;
+    eprintln!("building the programs, optimised; the first time takes some minutes");
+    Program::cargo(&["build", "--quiet", "--profile", "bench", "--workspace", "--bins"]).run()?;
     let mut bench = Program::cargo(&["run", "--quiet", "--profile", "bench", "--package", "loopback-tests", "--bin", "bench", "--"]);
     if let Some(name) = name {
         bench.argument(&name);
