@@ -13,7 +13,7 @@ use crate::time::Time;
 operations! {
     /// Lists the organization's audit events.
     ListAuditEvents "list_audit_events" Get "/v1/organizations/{organization}/audit/events", Access::Holds(Key::OrganizationAudit.may(Verb::Read)), "audit.list", AuditQuery, Nothing => Page<AuditEvent>;
-    /// Proves that no event of the organization's trail was changed, dropped or moved, or names the first that was.
+    /// Proves that no event of the organization's trail was changed, moved or taken out from between others, or names the first that was.
     VerifyAudit "verify_audit" Get "/v1/organizations/{organization}/audit/verification", Access::Holds(Key::OrganizationAudit.may(Verb::Execute)), "audit.verify", Nothing, Nothing => AuditVerification;
 }
 
