@@ -55,3 +55,12 @@ pub const IDLE_TIMEOUT_MS: u64 = 60_000;
 
 const _: () = assert!(SHELLS_STOP_MAX_MS > 2 * SHELL_CLOSE_TIMEOUT_MS + SHELL_FAREWELL_TIMEOUT_MS);
 const _: () = assert!(STOP_MAX_MS > SHELLS_STOP_MAX_MS + 2 * STOP_GRACE_MS);
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_stop_is_over_before_systemd_ends_it() {
+        let unit = include_str!("../../../packaging/systemd/loopback-coordinator.service");
+        assert!(unit.lines().any(|line| line == format!("TimeoutStopSec={}", super::STOP_MAX_MS / 1_000)), "{unit}");
+    }
+}
