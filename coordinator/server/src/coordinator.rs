@@ -11,6 +11,7 @@ use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
 use loopback_api::Spec;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::authority::Authority;
@@ -28,7 +29,7 @@ use crate::http::routes::{
     account, audit, binding, firewall, host, host_firewall, key, member, metrics, organization, permission, project, role, session, token, workspace,
 };
 use crate::http::socket::PromptAcceptor;
-use crate::limits::{HANDSHAKE_TIMEOUT_MS, IDLE_TIMEOUT_MS, STOP_GRACE_MS};
+use crate::limits::{HANDSHAKE_TIMEOUT_MS, IDLE_TIMEOUT_MS, SHELLS_STOP_MAX_MS, STOP_GRACE_MS};
 use crate::link::{EndpointError, Listener, Registry, Shared};
 use crate::login_limit::LoginLimit;
 use crate::observed::Observed;
@@ -47,6 +48,8 @@ pub struct Coordinator {
     storage: Storage,
     authority: Arc<Authority>,
     operations: Vec<Spec>,
+    pages: Vec<&'static str>,
+    shells: CancellationToken,
     upgrades: TaskTracker,
     supervisor: Supervisor,
 }
@@ -103,13 +106,12 @@ impl Coordinator {
         let parts = Parts::open(&config, storage, Arc::clone(&ca), address, &mut supervisor).await?;
         let upgrades = TaskTracker::new();
         let install = Install { address: public_address.clone(), pin: ca.pin(), agent_binary: config.agent_binary() };
-        let api = api(&parts, passwords, &public_address, upgrades.clone()).await;
-        let operations = api.operations().to_vec();
-        let router = api.into_router().merge(install::router(install));
-        serve(&mut supervisor, listener, ca.https_config()?, router).map_err(|source| StartError::Listen { address, source })?;
+        let api = api(&parts, passwords, install, upgrades.clone()).await;
+        let (operations, pages) = (api.operations().to_vec(), api.pages().to_vec());
+        serve(&mut supervisor, listener, ca.https_config()?, api.into_router()).map_err(|source| StartError::Listen { address, source })?;
         tracing::info!(%address, public_address, fingerprint = %ca.fingerprint(), "the coordinator runs");
-        let Parts { storage, authority, .. } = parts;
-        Ok(Self { address, public_address, ca, storage, authority, operations, upgrades, supervisor })
+        let Parts { storage, authority, shells, .. } = parts;
+        Ok(Self { address, public_address, ca, storage, authority, operations, pages, shells, upgrades, supervisor })
     }
 
     /// Where it listens, with the port it was given.
@@ -148,20 +150,29 @@ impl Coordinator {
         &self.operations
     }
 
+    /// What it serves beside them: paths that anybody may fetch.
+    #[must_use]
+    pub fn pages(&self) -> &[&'static str] {
+        &self.pages
+    }
+
     /// Waits for what should not happen: a task that ends by itself.
     pub async fn failed(&mut self) -> TaskEnded {
         self.supervisor.failed().await
     }
 
-    /// Stops: no new request, those under way get a moment, then everything is gone.
+    /// Stops. Shells end first, while their hosts can still be told to end what runs in them; then there is no new request, those under way get a moment,
+    /// and everything is gone.
     ///
     /// # Errors
     /// A task that failed while stopping, or did not stop.
     pub async fn shutdown(self) -> Result<(), TaskEnded> {
+        self.shells.cancel();
         self.upgrades.close();
+        if tokio::time::timeout(Duration::from_millis(SHELLS_STOP_MAX_MS), self.upgrades.wait()).await.is_err() {
+            tracing::warn!(left = self.upgrades.len(), "shells did not end in time; the next start writes down that they have ended");
+        }
         self.supervisor.stop(Duration::from_millis(2 * STOP_GRACE_MS)).await?;
-        // What is left of the terminals ends with the process.
-        let _ = tokio::time::timeout(Duration::from_millis(STOP_GRACE_MS), self.upgrades.wait()).await;
         self.storage.close().await;
         Ok(())
     }
@@ -205,6 +216,8 @@ struct Parts {
     desired: Desired,
     authority: Arc<Authority>,
     broker: Arc<Broker>,
+    /// Ends every shell.
+    shells: CancellationToken,
 }
 
 impl Parts {
@@ -214,12 +227,13 @@ impl Parts {
         let registry = Registry::new(terms.heartbeat_interval_ms);
         let desired = Desired::new(storage.clone(), observed.clone(), registry.clone());
         let authority = Authority::new(storage.clone());
-        let broker = Broker::new(storage.clone(), Arc::clone(&authority), registry.clone(), config.state_dir.join("recordings"), supervisor.token());
+        let shells = supervisor.token().child_token();
+        let broker = Broker::new(storage.clone(), Arc::clone(&authority), registry.clone(), config.state_dir.join("recordings"), shells.clone());
         broker.recover().await?;
         for removed in host_rows::removed(storage.reader()).await? {
             ca.removed().insert(removed);
         }
-        let parts = Self { storage, observed, ca, registry, desired, authority, broker };
+        let parts = Self { storage, observed, ca, registry, desired, authority, broker, shells };
         let link = Listener::bind(address, &config.state_dir, parts.link(), terms)?;
         let stop = supervisor.token();
         supervisor.spawn("observed", writer.run(stop.clone()));
@@ -243,8 +257,8 @@ impl Parts {
 }
 
 /// Every operation with what it needs, and nothing more.
-async fn api(parts: &Parts, passwords: Passwords, public_address: &str, upgrades: TaskTracker) -> Api {
-    let Parts { storage, observed, ca, registry, desired, authority, broker } = parts;
+async fn api(parts: &Parts, passwords: Passwords, install: Install, upgrades: TaskTracker) -> Api {
+    let Parts { storage, observed, ca, registry, desired, authority, broker, .. } = parts;
     let mut api = Api::new(Gate::new(storage.clone(), Arc::clone(authority), observed.clone()), upgrades);
     account::register(&mut api, &Door { storage: storage.clone(), passwords, limit: Arc::new(LoginLimit::default()) });
     key::register(&mut api, storage, observed);
@@ -255,11 +269,11 @@ async fn api(parts: &Parts, passwords: Passwords, public_address: &str, upgrades
     binding::register(&mut api, storage);
     project::register(&mut api, storage);
     workspace::register(&mut api, storage);
-    token::register(&mut api, storage, InstallLine { address: public_address.to_owned(), pin: ca.pin(), ca: ca.fingerprint() });
+    token::register(&mut api, storage, InstallLine { address: install.address.clone(), pin: install.pin.clone(), ca: ca.fingerprint() });
     host::register(&mut api, &Hosts { storage: storage.clone(), observed: observed.clone(), registry: registry.clone(), ca: Arc::clone(ca) });
     firewall::register(&mut api, storage);
     // Agents resolve the name themselves; what they reach is what their system layer lets pass.
-    let coordinators = tokio::net::lookup_host(public_address).await.map(Iterator::collect).unwrap_or_default();
+    let coordinators = tokio::net::lookup_host(&install.address).await.map(Iterator::collect).unwrap_or_default();
     let effective = HostFirewalls { storage: storage.clone(), observed: observed.clone(), desired: desired.clone(), coordinators };
     host_firewall::register(&mut api, &effective);
     metrics::register(&mut api, observed);
@@ -267,6 +281,7 @@ async fn api(parts: &Parts, passwords: Passwords, public_address: &str, upgrades
     audit::register(&mut api, storage);
     let document = openapi::document();
     api.page("/v1/openapi.json", get(async move || Json(document)));
+    install::register(&mut api, install);
     api
 }
 

@@ -11,11 +11,11 @@ use std::time::Duration;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde::Serialize;
-use sqlx::any::AnyPoolOptions;
 
 use crate::ca::SERVER_NAME;
 use crate::clock::now_ms;
 use crate::http::install::open_program;
+use crate::storage::probe;
 
 /// The schema this program writes.
 const SCHEMA_VERSION: i64 = 1;
@@ -184,7 +184,7 @@ async fn schema(file: &Path) -> Check {
     if !file.exists() {
         return Check::warn(NAME, format!("{} is not there", file.display()), "`loopback-coordinator setup` makes it, with an organization and its owner");
     }
-    match number(file, "SELECT MAX(version) FROM schema_version").await {
+    match probe::schema_version(file).await {
         Ok(Some(SCHEMA_VERSION)) => Check::ok(NAME, format!("{}, schema {SCHEMA_VERSION}", file.display())),
         Ok(Some(other)) => {
             let found = format!("schema {other}, and this program knows {SCHEMA_VERSION}");
@@ -196,18 +196,8 @@ async fn schema(file: &Path) -> Check {
 }
 
 async fn newest_audit_event(file: &Path) -> Option<u64> {
-    let newest = if file.exists() { number(file, "SELECT MAX(time_ms) FROM audit_event").await } else { Ok(None) };
-    newest.ok().flatten().and_then(|time_ms| u64::try_from(time_ms).ok())
-}
-
-/// One number of a database that is only read.
-async fn number(file: &Path, sql: &'static str) -> Result<Option<i64>, sqlx::Error> {
-    sqlx::any::install_default_drivers();
-    let options = AnyPoolOptions::new().max_connections(1).acquire_timeout(PROBE_TIMEOUT);
-    let pool = options.connect(&format!("sqlite://{}?mode=ro", file.display())).await?;
-    let number = sqlx::query_scalar(sql).fetch_one(&pool).await;
-    pool.close().await;
-    number
+    let newest = if file.exists() { probe::newest_audit_event(file).await } else { Ok(None) };
+    newest.ok().flatten()
 }
 
 fn certificate_authority(certificate: &Path) -> Check {

@@ -40,7 +40,27 @@ pub const LOGIN_COUNTERS_MAX: usize = 20_000;
 pub const AUDIT_BATCH_EVENTS: i64 = 1_000;
 /// How long a stop waits for requests under way.
 pub const STOP_GRACE_MS: u64 = 5_000;
+/// From telling a host to end a shell to its word that no process is left; also what a late audit entry may take.
+pub const SHELL_CLOSE_TIMEOUT_MS: u64 = 5_000;
+/// How long the last message may take to reach an operator who does not read.
+pub const SHELL_FAREWELL_TIMEOUT_MS: u64 = 5_000;
+/// How long a stop waits for shells to end.
+pub const SHELLS_STOP_MAX_MS: u64 = 16_000;
+/// `TimeoutStopSec` of the coordinator's systemd unit.
+const STOP_MAX_MS: u64 = 30_000;
 /// A TLS handshake.
 pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
 /// A connection on which no request arrives, or no sign of life.
 pub const IDLE_TIMEOUT_MS: u64 = 60_000;
+
+const _: () = assert!(SHELLS_STOP_MAX_MS > 2 * SHELL_CLOSE_TIMEOUT_MS + SHELL_FAREWELL_TIMEOUT_MS);
+const _: () = assert!(STOP_MAX_MS > SHELLS_STOP_MAX_MS + 2 * STOP_GRACE_MS);
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_stop_is_over_before_systemd_ends_it() {
+        let unit = include_str!("../../../packaging/systemd/loopback-coordinator.service");
+        assert!(unit.lines().any(|line| line == format!("TimeoutStopSec={}", super::STOP_MAX_MS / 1_000)), "{unit}");
+    }
+}

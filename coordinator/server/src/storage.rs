@@ -23,11 +23,14 @@ pub(crate) mod member;
 pub mod observed;
 pub(crate) mod organization;
 pub mod policy;
+pub(crate) mod probe;
 pub(crate) mod project;
 pub(crate) mod resolve;
 pub(crate) mod role;
 pub(crate) mod row;
 pub(crate) mod session;
+#[cfg(test)]
+mod statements;
 pub(crate) mod token;
 pub(crate) mod workspace;
 

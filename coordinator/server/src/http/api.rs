@@ -12,7 +12,7 @@ use axum::extract::{FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, on};
+use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Json, RequestPartsExt, Router};
 use loopback_api::{Method, Operation, Problem, ProblemKind, Spec};
 use loopback_core::access::{Actor, Grant};
@@ -33,6 +33,7 @@ pub struct Api {
     upgrades: TaskTracker,
     router: Router,
     operations: Vec<Spec>,
+    pages: Vec<&'static str>,
 }
 
 /// A call of a scoped operation, allowed.
@@ -136,7 +137,7 @@ impl Api {
     /// No operations yet. `upgrades` holds the tasks of WebSockets, so that a stop can wait for them.
     #[must_use]
     pub fn new(gate: Gate, upgrades: TaskTracker) -> Self {
-        Self { gate: Arc::new(gate), upgrades, router: Router::new(), operations: Vec::new() }
+        Self { gate: Arc::new(gate), upgrades, router: Router::new(), operations: Vec::new(), pages: Vec::new() }
     }
 
     /// A scoped operation.
@@ -233,15 +234,22 @@ impl Api {
         });
     }
 
-    /// Something served beside the operations: a document, a binary.
-    pub fn page(&mut self, path: &str, route: axum::routing::MethodRouter) {
+    /// Something served to anybody beside the operations: a document, a binary.
+    pub fn page(&mut self, path: &'static str, route: MethodRouter) {
         self.router = std::mem::take(&mut self.router).route(path, route);
+        self.pages.push(path);
     }
 
     /// What was registered.
     #[must_use]
     pub fn operations(&self) -> &[Spec] {
         &self.operations
+    }
+
+    /// The paths of what is served beside the operations.
+    #[must_use]
+    pub fn pages(&self) -> &[&'static str] {
+        &self.pages
     }
 
     /// Everything as one service, with request ids, a timeout and a trace around it.

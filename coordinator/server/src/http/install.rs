@@ -8,15 +8,16 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path as PathParameter, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio_util::io::ReaderStream;
+
+use super::api::Api;
 
 /// The script, with placeholders.
 const SCRIPT: &str = include_str!("../../../../packaging/install.sh");
@@ -51,14 +52,20 @@ struct Identity {
     changed_at: (i64, i64),
 }
 
-/// `/healthz`, `/install.sh` and `/agent/<architecture>/loopback-agent`.
-pub fn router(install: Install) -> Router {
+/// Serves `/healthz`, `/install.sh` and `/agent/<architecture>/loopback-agent`.
+pub fn register(api: &mut Api, install: Install) {
+    for (path, route) in pages(install) {
+        api.page(path, route);
+    }
+}
+
+fn pages(install: Install) -> [(&'static str, MethodRouter); 3] {
     let served = Arc::new(Served { install, digest: Mutex::default() });
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/install.sh", get(script))
-        .route("/agent/{architecture}/loopback-agent", get(program))
-        .with_state(served)
+    [
+        ("/healthz", get(|| async { "ok\n" })),
+        ("/install.sh", get(script).with_state(Arc::clone(&served))),
+        ("/agent/{architecture}/loopback-agent", get(program).with_state(served)),
+    ]
 }
 
 async fn script(State(served): State<Arc<Served>>) -> Response {
@@ -146,12 +153,15 @@ fn sha256(file: &mut File) -> io::Result<String> {
 mod tests {
     use std::process::Command;
 
-    use super::{ARCHITECTURE, Install, router};
+    use axum::Router;
+
+    use super::{ARCHITECTURE, Install, pages};
 
     async fn serve(install: Install) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router(install)).await });
+        let router = pages(install).into_iter().fold(Router::new(), |router, (path, route)| router.route(path, route));
+        tokio::spawn(async move { axum::serve(listener, router).await });
         format!("http://{address}")
     }
 

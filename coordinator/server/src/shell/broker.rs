@@ -96,8 +96,9 @@ impl Broker {
     pub async fn run(&self, call: Call<OpenShell>, socket: WebSocket) {
         let mut operator = Operator::new(socket);
         let asked = tokio::select! {
-            asked = operator.keyboard.open_request() => asked,
+            biased;
             () = self.stop.cancelled() => return operator.end(&EndReason::CoordinatorStopped).await,
+            asked = operator.keyboard.open_request() => asked,
         };
         let request = match asked {
             Ok(request) => request,
@@ -185,7 +186,10 @@ impl Broker {
                 return (EndReason::RecordingFailed, None);
             }
         };
-        let Some(stream) = self.reach(call).await else { return close(id, recording, EndReason::HostLost).await };
+        let stream = match self.reach(call).await {
+            Ok(stream) => stream,
+            Err(reason) => return close(id, recording, reason).await,
+        };
         let open =
             ShellOpen { session: id, run_as: terms.run_as.clone(), term: request.term, size: request.size, command: request.command, lang: request.lang };
         let mut relay = Relay::open(terms, open, operator, stream, recording);
@@ -194,16 +198,19 @@ impl Broker {
         close(id, recording, reason).await
     }
 
-    async fn reach(&self, call: &Call<OpenShell>) -> Option<(quinn::SendStream, quinn::RecvStream)> {
-        let opened = self.registry.open_stream(call.grant.scope().host()?);
+    async fn reach(&self, call: &Call<OpenShell>) -> Result<(quinn::SendStream, quinn::RecvStream), EndReason> {
+        let opened = self.registry.open_stream(call.grant.scope().host().ok_or(EndReason::HostLost)?);
         // An agent that has as many streams as it takes makes the next one wait.
-        match tokio::time::timeout(Duration::from_millis(SHELL_OPENING_MAX_MS), opened).await {
-            Ok(Ok(stream)) => Some(stream),
-            Ok(Err(error)) => {
-                tracing::info!(host = %call.path, %error, "no session could be opened");
-                None
-            }
-            Err(_) => None,
+        tokio::select! {
+            opened = tokio::time::timeout(Duration::from_millis(SHELL_OPENING_MAX_MS), opened) => match opened {
+                Ok(Ok(stream)) => Ok(stream),
+                Ok(Err(error)) => {
+                    tracing::info!(host = %call.path, %error, "no session could be opened");
+                    Err(EndReason::HostLost)
+                }
+                Err(_) => Err(EndReason::HostLost),
+            },
+            () = self.stop.cancelled() => Err(EndReason::CoordinatorStopped),
         }
     }
 

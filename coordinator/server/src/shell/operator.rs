@@ -15,10 +15,11 @@ use loopback_core::shell::EndReason;
 use loopback_protocol::limits::{COMMAND_MAX_BYTES, NAME_MAX_BYTES};
 use loopback_protocol::shell::WindowSize;
 
+use crate::limits::SHELL_FAREWELL_TIMEOUT_MS;
+
 /// From the upgrade to the first message.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the last message may take to reach an operator who does not read.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+const FAREWELL_TIMEOUT: Duration = Duration::from_millis(SHELL_FAREWELL_TIMEOUT_MS);
 /// Linux has 64 signals.
 const SIGNAL_MAX: u8 = 64;
 

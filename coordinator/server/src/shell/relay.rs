@@ -17,10 +17,10 @@ use super::agent::{Agent, AgentLost};
 use super::operator::{Operator, OperatorLost, Said};
 use super::recorder::{Recording, RecordingError};
 use crate::clock::now_ms;
+use crate::limits::SHELL_CLOSE_TIMEOUT_MS;
 use crate::storage::StorageError;
 
-/// From telling the host to end a session to its word that no process is left.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(SHELL_CLOSE_TIMEOUT_MS);
 /// How long the host may leave requests unread before the stream is reset instead of closed.
 const UNREAD_TIMEOUT: Duration = Duration::from_millis(500);
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use loopback_coordinator::Coordinator;
 use loopback_coordinator::commands::setup::{self, NewAccount};
@@ -26,7 +27,7 @@ pub struct World {
     client: reqwest::Client,
     logs: Logs,
     passwords: Passwords,
-    _directory: TempDir,
+    pub directory: TempDir,
 }
 
 /// What came back.
@@ -76,7 +77,7 @@ impl World {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let root = reqwest::Certificate::from_der(coordinator.ca().certificate()).unwrap();
         let client = reqwest::Client::builder().tls_certs_only([root]).build().unwrap();
-        let mut world = Self { coordinator, owner: String::new(), outsider: String::new(), client, logs, passwords, _directory: directory };
+        let mut world = Self { coordinator, owner: String::new(), outsider: String::new(), client, logs, passwords, directory };
         world.owner = world.login(OWNER).await;
         world.outsider = world.login(OUTSIDER).await;
         world.post("/v1/organizations/acme/projects", json!({ "slug": "prod" })).await.expect(200);
@@ -140,9 +141,9 @@ impl World {
     }
 
     /// Runs a statement behind the coordinator's back.
-    pub async fn sql(&self, sql: &'static str) -> u64 {
+    pub async fn sql(&self, sql: &str) -> u64 {
         let mut tx = self.coordinator.storage().begin().await.unwrap();
-        let rows = sqlx::query(sql).execute(tx.connection()).await.unwrap().rows_affected();
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).execute(tx.connection()).await.unwrap().rows_affected();
         tx.commit(loopback_coordinator::storage::Entry::of_system(loopback_coordinator::storage::Trail::Platform, "test", "sql")).await.unwrap();
         rows
     }
@@ -154,6 +155,29 @@ impl World {
         let rows = sqlx::query(sql).fetch_all(self.coordinator.storage().reader()).await.unwrap();
         let outcome = |event: String| serde_json::from_str::<Value>(&event).unwrap()["outcome"].as_str().unwrap().to_owned();
         rows.iter().map(|row| (row.get("trail"), row.get("action"), outcome(row.get("event")))).collect()
+    }
+
+    /// The events of an action, whole, oldest first.
+    pub async fn audit(&self, action: &str) -> Vec<Value> {
+        let sql = "SELECT event FROM audit_event WHERE action = $1 ORDER BY time_ms, trail, sequence";
+        let events: Vec<String> = sqlx::query_scalar(sql).bind(action.to_owned()).fetch_all(self.coordinator.storage().reader()).await.unwrap();
+        events.iter().map(|event| serde_json::from_str(event).unwrap()).collect()
+    }
+
+    /// The file of observations, beside the coordinator.
+    pub async fn observed(&self) -> sqlx::AnyPool {
+        sqlx::AnyPool::connect(&format!("sqlite://{}", self.directory.path().join("observed.db").display())).await.unwrap()
+    }
+
+    /// Asks as the owner of `acme` until an answer's member has this text.
+    pub async fn eventually(&self, path: &str, pointer: &str, text: &str) {
+        let mut last = Value::Null;
+        let asking = async {
+            while last.pointer(pointer).and_then(Value::as_str) != Some(text) {
+                last = self.get(path).await.json();
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(20), asking).await.is_ok(), "{pointer} of {path} is not {text}: {last}");
     }
 
     /// What was logged, at every level.

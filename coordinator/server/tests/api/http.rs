@@ -23,6 +23,11 @@ async fn nothing_and_wrong_methods_and_oversized_bodies_are_problems_with_a_requ
     world.put("/v1/organizations/acme/firewalls/edge/rules", rules).await.expect(200);
     let answer = world.get("/v1/account").await.expect(200);
     assert_eq!((answer.headers["cache-control"].to_str().unwrap(), answer.headers["x-request-id"].len()), ("no-store", 32));
+    for page in ["/healthz", "/install.sh", "/v1/openapi.json"] {
+        let answer = world.call(None, "GET", page, None).await.expect(200);
+        assert_eq!((answer.headers["x-content-type-options"].to_str().unwrap(), answer.headers["x-request-id"].len()), ("nosniff", 32), "{page}");
+    }
+    world.call(None, "POST", "/install.sh", None).await.expect(405);
     world.end().await;
 }
 
