@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use loopback_protocol::control::CoordinatorMessage;
 use loopback_protocol::enroll::HostFacts;
@@ -90,6 +91,8 @@ pub struct StoredSchema {
     pub series: String,
     /// How many values a frame must have.
     pub length: usize,
+    /// Whether its row is there: each link writes it once.
+    pub(crate) written: AtomicBool,
 }
 
 /// The file of observations.
@@ -151,7 +154,7 @@ impl StoredSchema {
         use sha2::Digest as _;
         let pairs: Vec<_> = series.iter().map(|series| (&series.name, &series.labels)).collect();
         let text = serde_json::to_string(&pairs)?;
-        Ok(Self { digest: hex::encode(sha2::Sha256::digest(&text)), series: text, length: series.len() })
+        Ok(Self { digest: hex::encode(sha2::Sha256::digest(&text)), series: text, length: series.len(), written: AtomicBool::new(false) })
     }
 }
 

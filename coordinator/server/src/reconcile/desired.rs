@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use loopback_core::firewall::{self, Addresses, CompileError, Firewall};
 use loopback_protocol::control::CoordinatorMessage;
-use loopback_protocol::firewall::{Mode, Policy};
+use loopback_protocol::firewall::{Mode, Policy, PolicyDigest};
 use loopback_protocol::id::{HostId, OrganizationId, WorkspaceId};
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
@@ -44,6 +44,12 @@ pub struct HostPolicySource {
     pub policy: Policy,
     /// What is in force for the host.
     pub firewalls: Vec<Firewall>,
+}
+
+/// A policy and what it is told apart by, which costs more than a glance.
+struct Digested {
+    policy: Policy,
+    digest: PolicyDigest,
 }
 
 /// What a policy is compiled from, for a whole organization.
@@ -124,7 +130,7 @@ impl Desired {
         }
         let sources = self.sources(organization, &hosts).await?;
         let policies = self.compile_workspaces(&sources, &hosts);
-        let digests: Vec<_> = hosts.iter().filter_map(|row| Some((row.id, hex::encode(policies.get(&row.scope.workspace()?)?.digest().0)))).collect();
+        let digests: Vec<_> = hosts.iter().filter_map(|row| Some((row.id, hex::encode(policies.get(&row.scope.workspace()?)?.digest.0)))).collect();
         let generations = observed::assign_generations(self.0.observed.writer(), organization, &digests).await?;
         for row in &hosts {
             let policy = row.scope.workspace().and_then(|workspace| policies.get(&workspace));
@@ -136,7 +142,7 @@ impl Desired {
     }
 
     /// One policy for each workspace: what differs between its hosts is the generation alone.
-    fn compile_workspaces(&self, sources: &Sources, hosts: &[HostRow]) -> BTreeMap<WorkspaceId, Policy> {
+    fn compile_workspaces(&self, sources: &Sources, hosts: &[HostRow]) -> BTreeMap<WorkspaceId, Digested> {
         let workspaces: HashSet<_> = hosts.iter().filter_map(|row| row.scope.workspace()).collect();
         let mut policies = BTreeMap::new();
         for workspace in workspaces {
@@ -144,7 +150,7 @@ impl Desired {
             self.note_expiry(firewall::next_expiry(&firewalls, now_ms()));
             match firewall::compile(&firewalls, &sources.addresses, Mode::Enforce, 0, now_ms()) {
                 Ok(policy) => {
-                    policies.insert(workspace, policy);
+                    policies.insert(workspace, Digested { digest: policy.digest(), policy });
                 }
                 Err(error) => tracing::warn!(%workspace, %error, "firewalls cannot be compiled; the hosts keep what they have"),
             }
@@ -157,13 +163,12 @@ impl Desired {
         *next = [*next, expiry].into_iter().flatten().min();
     }
 
-    fn push(&self, host: HostId, policy: &Policy, generation: u64) {
-        let digest = policy.digest();
-        if !self.0.registry.lacks_policy(host, digest) {
+    fn push(&self, host: HostId, Digested { policy, digest }: &Digested, generation: u64) {
+        if !self.0.registry.lacks_policy(host, *digest) {
             return;
         }
         let message = CoordinatorMessage::Policy(Policy { generation, ..policy.clone() });
-        if self.0.registry.push_policy(host, digest, message) {
+        if self.0.registry.push_policy(host, *digest, message) {
             tracing::debug!(%host, generation, "policy pushed");
         } else {
             tracing::warn!(%host, generation, "policy not taken by the link; the next round tries again");

@@ -1,6 +1,7 @@
 //! The rows of `observed.db`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 
 use loopback_protocol::enroll::HostFacts;
 use loopback_protocol::firewall::{PolicyOutcome, PolicyStatus};
@@ -102,6 +103,11 @@ pub(crate) async fn write(writer: &AnyPool, batch: &[Observation], now_ms: u64) 
         }
     }
     tx.commit().await?;
+    for observation in batch {
+        if let Observation::Frame { schema, .. } = observation {
+            schema.written.store(true, Ordering::Relaxed);
+        }
+    }
     Ok(())
 }
 
@@ -140,9 +146,11 @@ async fn write_status(tx: &mut AnyConnection, key: HostKey, status: &PolicyStatu
 
 async fn write_frame(tx: &mut AnyConnection, key: HostKey, schema: &StoredSchema, time_ms: u64, values: &[f64]) -> Result<(), StorageError> {
     let (organization, host) = (key.organization.to_string(), key.host.to_string());
-    let statement =
-        "INSERT INTO metric_schema (organization, host, digest, series) VALUES ($1, $2, $3, $4) ON CONFLICT (organization, host, digest) DO NOTHING";
-    sqlx::query(statement).bind(&organization).bind(&host).bind(&schema.digest).bind(&schema.series).execute(&mut *tx).await?;
+    if !schema.written.load(Ordering::Relaxed) {
+        let statement =
+            "INSERT INTO metric_schema (organization, host, digest, series) VALUES ($1, $2, $3, $4) ON CONFLICT (organization, host, digest) DO NOTHING";
+        sqlx::query(statement).bind(&organization).bind(&host).bind(&schema.digest).bind(&schema.series).execute(&mut *tx).await?;
+    }
     // The same frame sent twice is the same row.
     let statement = "INSERT INTO metric_frame (organization, host, time_ms, digest, samples) VALUES ($1, $2, $3, $4, $5) \
         ON CONFLICT (organization, host, time_ms) DO NOTHING";
@@ -208,12 +216,19 @@ pub async fn assign_generations(writer: &AnyPool, organization: OrganizationId, 
         sqlx::query("SELECT host, generation, digest FROM host_policy WHERE organization = $1").bind(organization.to_string()).fetch_all(&mut *tx).await?;
     let mut present = HashMap::with_capacity(rows.len());
     for row in &rows {
-        present.insert(row.try_get::<String, _>("host")?, (unsigned(row.try_get("generation")?), row.try_get::<String, _>("digest")?));
+        let host: HostId = row.try_get::<String, _>("host")?.parse().map_err(|_| StorageError::Corrupt("host id"))?;
+        present.insert(host, (unsigned(row.try_get("generation")?), row.try_get::<String, _>("digest")?));
+    }
+    let together = moves(&present, digests);
+    for (from, to) in &together {
+        let statement = "UPDATE host_policy SET generation = generation + 1, digest = $3 WHERE organization = $1 AND digest = $2";
+        sqlx::query(statement).bind(organization.to_string()).bind(*from).bind(*to).execute(&mut *tx).await?;
     }
     let mut generations = HashMap::with_capacity(digests.len());
     for (host, digest) in digests {
-        let generation = match present.get(&host.to_string()) {
+        let generation = match present.get(host) {
             Some((generation, stored)) if stored == digest => *generation,
+            Some((generation, stored)) if together.contains_key(stored.as_str()) => generation + 1,
             stored => {
                 let next = stored.map_or(1, |(generation, _)| generation + 1);
                 let statement = "INSERT INTO host_policy (organization, host, generation, digest, status) VALUES ($1, $2, $3, $4, '') \
@@ -226,6 +241,23 @@ pub async fn assign_generations(writer: &AnyPool, organization: OrganizationId, 
     }
     tx.commit().await?;
     Ok(generations)
+}
+
+/// The contents that all of their hosts leave for one and the same other: a change of rules moves a whole workspace in one statement, not in ten
+/// thousand. A content that is both left and reached is moved host by host, since its rows could not be told apart in between.
+fn moves<'a>(present: &'a HashMap<HostId, (u64, String)>, digests: &'a [(HostId, String)]) -> HashMap<&'a str, &'a str> {
+    let mut targets: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for (host, digest) in digests {
+        if let Some((_, stored)) = present.get(host) {
+            targets.entry(stored).or_default().insert(digest);
+        }
+    }
+    let reached: HashSet<&str> = digests.iter().map(|(_, digest)| digest.as_str()).collect();
+    let single = |(from, to): (&'a str, HashSet<&'a str>)| match to.into_iter().collect::<Vec<_>>().as_slice() {
+        [to] if !reached.contains(from) => Some((from, *to)),
+        _ => None,
+    };
+    targets.into_iter().filter_map(single).collect()
 }
 
 /// A host's frames from `start_ms` to `end_ms`, both included, oldest first; at most `limit`.
@@ -324,6 +356,27 @@ mod tests {
         let back = unpack(&pack(&values).unwrap()).unwrap();
         assert_eq!(back.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), values.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
         assert!(unpack(b"not zstd").is_err());
+    }
+
+    #[tokio::test]
+    async fn hosts_move_together_and_apart_and_every_one_counts_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let (observed, _writer) = Observed::open(directory.path()).await.unwrap();
+        let organization = Id::new(1, [1; 10]);
+        let assign = async |digests: &[&str]| {
+            let digests: Vec<_> = digests.iter().zip(1_u8..).map(|(digest, host)| (Id::new(1, [host; 10]), (*digest).to_owned())).collect();
+            let generations = assign_generations(observed.writer(), organization, &digests).await.unwrap();
+            for (host, digest) in &digests {
+                let stored = policy(observed.reader(), HostKey { organization, host: *host }).await.unwrap().unwrap();
+                assert_eq!((stored.generation, &stored.digest), (generations[host], digest));
+            }
+            digests.iter().map(|(host, _)| generations[host]).collect::<Vec<_>>()
+        };
+        assert_eq!(assign(&["a", "a", "b"]).await, [1, 1, 1]);
+        assert_eq!(assign(&["c", "c", "b"]).await, [2, 2, 1]);
+        // Apart, and two contents that change places.
+        assert_eq!(assign(&["c", "d", "b"]).await, [2, 3, 1]);
+        assert_eq!(assign(&["d", "c", "d"]).await, [3, 4, 2]);
     }
 
     #[tokio::test]
