@@ -216,8 +216,18 @@ mod tests {
     #[test]
     fn nobody_gives_what_they_do_not_hold() {
         let shell = [SHELL].into_iter().collect();
-        assert!(snapshot().may_delegate(account(3), &shell, &host(1), 0).is_ok());
-        assert_eq!(snapshot().may_delegate(account(2), &shell, &host(1), 0).unwrap_err().missing, [SHELL]);
-        assert!(snapshot().may_delegate(account(3), &shell, &ScopePath::Organization(Id::new(1, [1; 10])), 0).is_err());
+        assert!(snapshot().may_delegate(account(3), &shell, &host(1), Some(50)).is_ok());
+        assert_eq!(snapshot().may_delegate(account(2), &shell, &host(1), Some(50)).unwrap_err().missing, [SHELL]);
+        assert!(snapshot().may_delegate(account(3), &shell, &ScopePath::Organization(Id::new(1, [1; 10])), Some(50)).is_err());
+    }
+
+    #[test]
+    fn nobody_gives_for_longer_than_they_hold() {
+        let (shell, read) = ([SHELL].into_iter().collect(), [HOST_READ].into_iter().collect());
+        assert!(snapshot().may_delegate(account(3), &shell, &host(1), Some(100)).is_ok());
+        for until_ms in [Some(101), None] {
+            assert_eq!(snapshot().may_delegate(account(3), &shell, &host(1), until_ms).unwrap_err().missing, [SHELL], "{until_ms:?}");
+        }
+        assert!(snapshot().may_delegate(account(2), &read, &host(1), None).is_ok());
     }
 }

@@ -19,9 +19,9 @@ pub struct Snapshot {
 
 /// What somebody would give away without holding it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("you cannot give what you do not hold there yourself: {}", .missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+#[error("you cannot give what you do not hold there yourself, nor for longer than you hold it: {}", .missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
 pub struct Escalation {
-    /// The permissions they lack at that scope.
+    /// The permissions they lack at that scope, or will lack before the gift ends.
     pub missing: Vec<Permission>,
 }
 
@@ -81,12 +81,15 @@ impl Snapshot {
         holding.map(|binding| binding.scope).filter(|held| held.contains(scope) || scope.contains(held)).collect()
     }
 
-    /// Whether the account may hand these permissions on at that scope: the one rule for roles, bindings, keys and approvals.
+    /// Whether the account may hand these permissions on at that scope until then, or for good: the one rule for roles, bindings, keys and approvals.
+    /// Who holds something for a while gives it for no longer, or they would keep it by giving it to themselves.
     ///
     /// # Errors
-    /// Names what the account does not hold there itself.
-    pub fn may_delegate(&self, account: AccountId, permissions: &PermissionSet, scope: &ScopePath, now_ms: u64) -> Result<(), Escalation> {
-        let missing: Vec<_> = permissions.difference(&self.permissions_at(account, scope, now_ms)).iter().collect();
+    /// Names what the account does not hold there itself for all that time.
+    pub fn may_delegate(&self, account: AccountId, permissions: &PermissionSet, scope: &ScopePath, until_ms: Option<u64>) -> Result<(), Escalation> {
+        // A binding has an end and no beginning: what holds at the last moment holds at every one before.
+        let last_ms = until_ms.map_or(u64::MAX, |until| until.saturating_sub(1));
+        let missing: Vec<_> = permissions.difference(&self.permissions_at(account, scope, last_ms)).iter().collect();
         if missing.is_empty() { Ok(()) } else { Err(Escalation { missing }) }
     }
 }

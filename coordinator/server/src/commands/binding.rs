@@ -12,7 +12,7 @@ use crate::ids;
 use crate::storage::binding::NewRow;
 use crate::storage::{Entry, Storage, StorageError, Tx, binding, member, resolve, role};
 
-/// Gives a member a role on a scope: only where the grant reaches, and only what the actor holds there.
+/// Gives a member a role on a scope: only where the grant reaches, only what the actor holds there, and for no longer.
 ///
 /// # Errors
 /// Fields, a permission the actor lacks there, or the same binding again.
@@ -28,7 +28,7 @@ pub async fn create(storage: &Storage, grant: &Grant, new: &NewBinding, entry: E
     let snapshot = present(&mut tx, grant).await?;
     if let Some(account) = grant.actor().account() {
         let permissions = role.permissions.iter().map(|name| name.parse::<Permission>()).collect::<Result<PermissionSet, _>>();
-        snapshot.may_delegate(account, &permissions.map_err(|_| StorageError::Corrupt("permissions"))?, &scope, now)?;
+        snapshot.may_delegate(account, &permissions.map_err(|_| StorageError::Corrupt("permissions"))?, &scope, new.expires_at.map(|expiry| expiry.0))?;
     }
     if snapshot.live_bindings(member.account, now).any(|held| held.role == role.id && held.scope == scope && held.expires_at_ms == new.expires_at.map(|t| t.0))
     {

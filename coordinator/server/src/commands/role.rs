@@ -87,9 +87,10 @@ fn set(names: &[String]) -> Result<PermissionSet, Refused> {
     if faults.is_empty() { Ok(set) } else { Err(Refused::Invalid(faults)) }
 }
 
+/// A role has no end, and whoever is bound to it holds it for as long: who holds a permission for a while can put it into none.
 async fn may_hand_on(tx: &mut Tx, grant: &Grant, permissions: &PermissionSet) -> Result<(), Refused> {
     // The console stands above bindings: whoever holds the state directory holds everything in it.
     let Some(account) = grant.actor().account() else { return Ok(()) };
     let everywhere = ScopePath::Organization(grant.scope().organization());
-    Ok(present(tx, grant).await?.may_delegate(account, permissions, &everywhere, now_ms())?)
+    Ok(present(tx, grant).await?.may_delegate(account, permissions, &everywhere, None)?)
 }
