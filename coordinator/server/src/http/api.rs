@@ -1,7 +1,8 @@
 //! Where operations meet their handlers. A handler is called with a grant, its path, query and body read and bounded; it never sees a request that was
 //! not allowed.
 //!
-//! The order is fixed: credential, path, decision, query, body, handler. What a stranger sends is not even parsed.
+//! The order is fixed: credential, path, decision, query, body, handler. What a stranger sends is not even parsed. A write is decided once more when its
+//! body is there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -210,6 +211,10 @@ impl Api {
                 let Place { item, .. } = place(&mut parts).await?;
                 let query = query::<O>(&parts)?;
                 let body = read(body, BODY_MAX_BYTES).await?;
+                if O::SPEC.method.writes() {
+                    // A body may take its time, and the credential may be gone by then.
+                    gate.caller(&parts, &origin).await?;
+                }
                 answer(handler(AccountCall { account, key, email, item, query, body, origin })).await
             }
         });
@@ -313,9 +318,14 @@ async fn admit<O: Operation>(gate: &Gate, parts: &mut Parts, body: Body, limit: 
     let caller = gate.caller(parts, &origin).await?;
     origin.actor_name.clone_from(&caller.email);
     let place = place(parts).await?;
-    let Admitted { grant, path } = gate.admit(&O::SPEC, &caller, &place, &origin).await?;
+    let Admitted { mut grant, path } = gate.admit(&O::SPEC, &caller, &place, &origin).await?;
     let query = query::<O>(parts)?;
     let body = read(body, limit).await?;
+    // A body may take its time, and what was allowed before it may not be any more.
+    if O::SPEC.method.writes() && !gate.still_holds(&grant).await? {
+        gate.caller(parts, &origin).await?;
+        grant = gate.admit(&O::SPEC, &caller, &place, &origin).await?.grant;
+    }
     Ok((Call { grant, path, item: place.item, query, body, origin }, caller))
 }
 

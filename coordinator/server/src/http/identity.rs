@@ -160,6 +160,14 @@ impl Gate {
         }
     }
 
+    /// Whether what was granted would be granted again now.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn still_holds(&self, grant: &Grant) -> Result<bool, Problem> {
+        Ok(self.authority.still_holds(grant, now_ms()).await?)
+    }
+
     /// Writes down that a caller was refused by the operation itself.
     ///
     /// # Errors

@@ -184,6 +184,27 @@ async fn nobody_gives_what_they_do_not_hold() {
 }
 
 #[tokio::test]
+async fn who_holds_something_for_a_while_can_keep_it_neither_by_a_binding_nor_by_a_role() {
+    let world = World::start().await;
+    let guest = world.person("guest@acme.example", Some(("acme", "read-only"))).await;
+    let until = |hours: u64| loopback_api::Time(loopback_coordinator::clock::now_ms() + hours * 3_600_000);
+    let bind = |role: &str, expires_at| json!({ "email": "guest@acme.example", "role": role, "scope": "acme", "expires_at": expires_at });
+    world.post("/v1/organizations/acme/bindings", bind("admin", Some(until(2)))).await.expect(200);
+    let give = |body: serde_json::Value| {
+        let (world, guest) = (&world, guest.clone());
+        async move { world.call(Some(&guest), "POST", "/v1/organizations/acme/bindings", Some(body.to_string())).await }
+    };
+    for expires_at in [None, Some(until(3))] {
+        let refused = give(bind("operator", expires_at)).await.expect(403);
+        assert!(refused.at("/detail").contains("nor for longer than you hold it: "), "{}", refused.text);
+    }
+    give(bind("operator", Some(until(1)))).await.expect(200);
+    let role = json!({ "slug": "read-only", "permissions": ["organization.role:update"] }).to_string();
+    world.call(Some(&guest), "PUT", "/v1/organizations/acme/roles/read-only", Some(role)).await.expect(403);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn who_manages_one_workspace_gives_roles_there_and_nowhere_else() {
     let world = World::start().await;
     world.post("/v1/organizations/acme/projects/prod/workspaces", json!({ "slug": "db" })).await.expect(200);
@@ -269,4 +290,62 @@ async fn what_is_taken_away_is_gone_at_once_also_for_leases() {
     world.call(Some(&secret), "POST", "/v1/logout", None).await.expect(200);
     assert!(!authority.still_holds(&grant, now).await.unwrap());
     world.end().await;
+}
+
+#[tokio::test]
+async fn a_body_that_takes_its_time_is_decided_on_by_what_holds_when_it_is_there() {
+    let world = World::start().await;
+    let (thief, admin) = (world.login("owner@acme.example").await, world.person("admin@acme.example", Some(("acme", "admin"))).await);
+    let project = Late::begin(&world, &admin, "/v1/organizations/acme/projects").await;
+    let stolen = Late::begin(&world, &thief, "/v1/account/keys").await;
+    world.delete("/v1/organizations/acme/members/admin@acme.example").await.expect(200);
+    let key = loopback_protocol::secret::Secret::<loopback_protocol::id::Key>::parse(&thief).unwrap().id();
+    world.delete(&format!("/v1/account/keys/{key}")).await.expect(200);
+    assert_eq!(project.end(r#"{"slug":"late"}"#).await, 404);
+    assert_eq!(stolen.end(r#"{"description":"for later"}"#).await, 401);
+    world.get("/v1/organizations/acme/projects/late").await.expect(404);
+    let events = world.events().await;
+    assert!(events.iter().any(|(_, action, outcome)| action == "project.create" && outcome == "denied"));
+    assert!(!events.iter().any(|(_, action, _)| action == "key.create"));
+    world.end().await;
+}
+
+/// A request that was let in and whose body has not come.
+struct Late(tokio_rustls::client::TlsStream<tokio::net::TcpStream>);
+
+/// The length all late bodies are padded to.
+const LATE_BODY_BYTES: usize = 64;
+
+impl Late {
+    async fn begin(world: &World, secret: &str, path: &str) -> Self {
+        use tokio::io::AsyncWriteExt as _;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(world.coordinator.ca().certificate().clone()).unwrap();
+        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let tcp = tokio::net::TcpStream::connect(world.coordinator.address()).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(tls));
+        let mut late = Self(connector.connect("localhost".try_into().unwrap(), tcp).await.unwrap());
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: c\r\nAuthorization: Bearer {secret}\r\nContent-Length: {LATE_BODY_BYTES}\r\nExpect: 100-continue\r\n\r\n");
+        late.0.write_all(head.as_bytes()).await.unwrap();
+        // Said when the body is asked for, which is after the decision.
+        assert_eq!(late.status().await, 100);
+        late
+    }
+
+    /// Sends the body, and gives the answer's status.
+    async fn end(mut self, body: &str) -> u16 {
+        use tokio::io::AsyncWriteExt as _;
+        self.0.write_all(format!("{body:LATE_BODY_BYTES$}").as_bytes()).await.unwrap();
+        self.status().await
+    }
+
+    async fn status(&mut self) -> u16 {
+        use tokio::io::AsyncReadExt as _;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(crate::machine::within(self.0.read_u8()).await.unwrap());
+        }
+        String::from_utf8(head).unwrap()["HTTP/1.1 ".len()..][..3].parse().unwrap()
+    }
 }
