@@ -60,6 +60,8 @@ struct Place<'a> {
 /// Why no session is opened.
 #[derive(Debug, thiserror::Error)]
 enum NotOpened {
+    #[error("the permission to open it was taken away")]
+    Revoked,
     #[error(transparent)]
     Refused(#[from] loopback_core::shell::Refused),
     #[error(transparent)]
@@ -110,7 +112,8 @@ impl Broker {
             Ok(terms) => terms,
             Err(refusal) => {
                 tracing::info!(host = %call.path, reason = %refusal, "no session was opened");
-                return operator.end(&EndReason::Policy(refusal.to_string())).await;
+                let reason = if matches!(refusal, NotOpened::Revoked) { EndReason::PermissionRevoked } else { EndReason::Policy(refusal.to_string()) };
+                return operator.end(&reason).await;
             }
         };
         let (reason, recording) = self.serve(&call, request, terms, &mut operator, place).await;
@@ -152,7 +155,9 @@ impl Broker {
         let mut tx = self.storage.begin().await?;
         let charter = organization::charter(tx.connection(), organization).await?;
         let open = organization::used(tx.connection(), organization, LimitKind::ShellSessions, now_ms).await?;
-        let decided = charter.standing.admits_creation().map_err(NotOpened::from);
+        // The call was let in when the terminal connected, and what it asks for came later. Nobody else writes now, so this answer is the last word.
+        let decided = if self.authority.still_holds(&call.grant, now_ms).await? { Ok(()) } else { Err(NotOpened::Revoked) };
+        let decided = decided.and_then(|()| Ok(charter.standing.admits_creation()?));
         let decided = decided.and_then(|()| Ok(admit(&ShellPolicy::default(), &asked, open, &charter.limits, now_ms)?));
         let terms = match decided {
             Ok(terms) => terms,

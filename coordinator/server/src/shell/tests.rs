@@ -68,6 +68,20 @@ async fn a_permission_that_is_taken_away_ends_the_session_within_a_second() {
 }
 
 #[tokio::test]
+async fn a_permission_that_is_taken_away_before_the_first_message_opens_nothing() {
+    let scene = Scene::new().await;
+    let mut operator = scene.socket().await;
+    scene.take_permission_away().await;
+    tell(&mut operator, &ClientMessage::Open(OpenRequest { command: Some("reboot".into()), ..plain() })).await;
+    check_ended(&mut operator, "permission revoked", 1).await;
+    let (rows, denied): (i64, i64) = (
+        sqlx::query_scalar("SELECT COUNT(*) FROM shell_session").fetch_one(scene.storage.reader()).await.unwrap(),
+        sqlx::query_scalar("SELECT COUNT(*) FROM audit_event WHERE event LIKE '%\"denied\"%'").fetch_one(scene.storage.reader()).await.unwrap(),
+    );
+    assert_eq!((rows, denied), (0, 1));
+}
+
+#[tokio::test]
 async fn an_operator_who_does_not_read_a_flood_puts_nothing_off() {
     let scene = Scene::new().await;
     let (mut operator, Shell { send, mut requests }, id) = scene.open().await;
