@@ -33,8 +33,9 @@ impl Host {
     /// # Errors
     /// The line is not of the form expected, or cannot be run.
     pub fn install(&self, line: &str) -> Result<Outcome> {
-        ensure!(line.starts_with("curl ") && line.contains("| sudo LOOPBACK_TOKEN="), "an unexpected install line: {line}");
-        let adapted = line.replace("| sudo ", &format!("| LOOPBACK_PREFIX='{}' ", self.prefix().display()));
+        let sudo = " sudo --preserve-env=LOOPBACK_TOKEN sh";
+        ensure!(line.starts_with("curl ") && line.contains(" | LOOPBACK_TOKEN=") && line.ends_with(sudo), "an unexpected install line: {line}");
+        let adapted = line.replace(" | ", &format!(" | LOOPBACK_PREFIX='{}' ", self.prefix().display())).replace(sudo, " sh");
         let mut command = self.machine.command("sh");
         command.args(["-c", &adapted]);
         run(command, "", INSTALL_LIMIT)

@@ -26,9 +26,13 @@ pub struct InstallLine {
 }
 
 impl InstallLine {
-    /// The line. The pin authenticates the first byte; the token stands in the environment, never in an argument that every user of the machine can read.
+    /// The line. The pin authenticates the first byte. The token stands in the environment, of `sudo` too, never in an argument that every user of the
+    /// machine can read.
     fn text(&self, join: &str) -> String {
-        format!("curl -fsSk --pinnedpubkey 'sha256//{}' https://{}/install.sh | sudo LOOPBACK_TOKEN='{join}' sh", self.pin, self.address)
+        format!(
+            "curl -fsSk --pinnedpubkey 'sha256//{}' https://{}/install.sh | LOOPBACK_TOKEN='{join}' sudo --preserve-env=LOOPBACK_TOKEN sh",
+            self.pin, self.address
+        )
     }
 }
 

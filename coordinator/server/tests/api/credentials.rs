@@ -71,7 +71,10 @@ async fn a_token_is_shown_once_with_its_install_line() {
     assert_eq!(join.ca, world.coordinator.ca().fingerprint());
     let line = minted.at("/install");
     let (pin, address) = (world.coordinator.ca().pin(), world.coordinator.public_address());
-    assert_eq!(line, format!("curl -fsSk --pinnedpubkey 'sha256//{pin}' https://{address}/install.sh | sudo LOOPBACK_TOKEN='{}' sh", minted.at("/join")));
+    let (fetch, run) = line.split_once(" | ").unwrap();
+    assert_eq!(fetch, format!("curl -fsSk --pinnedpubkey 'sha256//{pin}' https://{address}/install.sh"));
+    // An assignment before the command is in its environment; after the command it would be an argument.
+    assert_eq!(run, format!("LOOPBACK_TOKEN='{}' sudo --preserve-env=LOOPBACK_TOKEN sh", minted.at("/join")));
     let listed = world.get(path).await.expect(200);
     assert_eq!((listed.at("/items/0/state").as_str(), listed.at("/items/0/created_by").as_str()), ("active", OWNER));
     assert!(!listed.text.contains(&minted.at("/join")));
