@@ -117,6 +117,10 @@ impl Session<'_> {
             Ok(place) => place,
             Err(duplicate) => return Err(self.refuse_duplicate(&row, duplicate).await?),
         };
+        // Removed while it took its time to say hello: whoever removed it found no link to close.
+        if self.shared.ca.removed().contains(key.host) {
+            return Err(Ended::Removed);
+        }
         tracing::info!(host = %key.host, path = %row.path, peer = %connection.remote_address(), version = %hello.agent_version, "linked");
         write(&mut send, &CoordinatorMessage::Welcome(self.welcome(key))).await?;
         let agent_version = hello.agent_version;

@@ -172,3 +172,15 @@ async fn a_certificate_is_renewed_over_the_link_for_the_same_key() {
     machine.link().await.check_works().await;
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_host_that_is_removed_before_it_says_hello_gets_no_link() {
+    let world = World::start().await;
+    let machine = Machine::joined(&world, "web-1").await;
+    let connection = machine.connect(ALPN_LINK, machine.certificate.as_ref()).await.unwrap();
+    // The coordinator has looked the host up when it grants the stream.
+    let late = connection.open_bi().await.unwrap();
+    world.delete(HOST).await.expect(200);
+    assert_eq!(machine.hello_late(&connection, late).await, REMOVED);
+    world.end().await;
+}

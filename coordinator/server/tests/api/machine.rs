@@ -131,17 +131,17 @@ impl Machine {
     /// The first exchange, unless the connection ends in it.
     async fn hello(connection: &Connection, facts: &HostFacts) -> Option<(Stream, CoordinatorMessage)> {
         let mut stream = Stream::of(connection.open_bi().await.ok()?, CONTROL_FRAME_MAX_BYTES);
-        let hello = Hello {
-            protocol_version: PROTOCOL_VERSION,
-            agent_version: "0.1.0".into(),
-            facts: facts.clone(),
-            modules: Vec::new(),
-            clock_ms: 0,
-            policy_digest: None,
-        };
-        stream.write(&AgentMessage::Hello(hello).encode()).await?;
+        stream.write(&AgentMessage::Hello(hello(facts)).encode()).await?;
         let welcome = CoordinatorMessage::decode(&stream.read().await?).unwrap();
         Some((stream, welcome))
+    }
+
+    /// Says hello on a stream that is open already, and waits for the end.
+    pub async fn hello_late(&self, connection: &Connection, stream: (SendStream, RecvStream)) -> Ended {
+        let mut stream = Stream::of(stream, CONTROL_FRAME_MAX_BYTES);
+        // The connection may be over by now.
+        let _ = stream.write(&AgentMessage::Hello(hello(&self.facts)).encode()).await;
+        ended(connection).await
     }
 
     /// A connection for a protocol, with or without a certificate.
@@ -253,6 +253,10 @@ impl Ended {
             other => panic!("{other}"),
         }
     }
+}
+
+fn hello(facts: &HostFacts) -> Hello {
+    Hello { protocol_version: PROTOCOL_VERSION, agent_version: "0.1.0".into(), facts: facts.clone(), modules: Vec::new(), clock_ms: 0, policy_digest: None }
 }
 
 /// The text of a new token of `acme/prod/web` for one host.

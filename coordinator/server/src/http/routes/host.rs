@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use loopback_api::host::{GetHost, Host, HostState, ListHosts, ListOrganizationHosts, RemoveHost};
-use loopback_api::{Nothing, Operation, Page, PageQuery, Problem, Time};
+use loopback_api::{Nothing, Operation, Page, PageQuery, Problem, ProblemKind, Time};
 use loopback_protocol::id::HostId;
 
 use crate::ca::Ca;
@@ -59,12 +59,16 @@ impl Hosts {
 
     async fn remove(self, call: Call<RemoveHost>) -> Result<Nothing, Problem> {
         let row = self.row(&call).await?;
-        let mut tx = self.storage.begin().await?;
-        host::remove(&mut tx, &call.grant, now_ms()).await?;
-        tx.commit(call.entry(&row.path)).await?;
-        self.ca.removed().insert(row.id);
-        self.registry.disconnect_removed(row.id);
-        Ok(Nothing {})
+        // In a task of its own, which goes on when the caller hangs up: what is written down as removed must lose its link too.
+        let removal = tokio::spawn(async move {
+            let mut tx = self.storage.begin().await?;
+            host::remove(&mut tx, &call.grant, now_ms()).await?;
+            tx.commit(call.entry(&row.path)).await?;
+            self.ca.removed().insert(row.id);
+            self.registry.disconnect_removed(row.id);
+            Ok(Nothing {})
+        });
+        removal.await.unwrap_or_else(|_| Err(Problem::new(ProblemKind::Unavailable, "the removal did not end; look whether the host is still there")))
     }
 
     async fn row<O: Operation>(&self, call: &Call<O>) -> Result<HostRow, Problem> {
