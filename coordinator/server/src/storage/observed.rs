@@ -83,6 +83,9 @@ pub struct StoredFrame {
     pub samples: Vec<u8>,
 }
 
+/// How far a host's clock may be ahead: a wrong time zone, and no more.
+const FRAME_AHEAD_MAX_MS: u64 = 24 * 60 * 60 * 1_000;
+
 /// Writes a batch in one transaction.
 pub(crate) async fn write(writer: &AnyPool, batch: &[Observation], now_ms: u64) -> Result<(), StorageError> {
     let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
@@ -94,6 +97,10 @@ pub(crate) async fn write(writer: &AnyPool, batch: &[Observation], now_ms: u64) 
                 sqlx::query(statement).bind(key.organization.to_string()).bind(key.host.to_string()).bind(signed(now_ms)).execute(&mut *tx).await?;
             }
             Observation::Policy { key, status } => write_status(&mut tx, *key, status).await?,
+            // From a clock this wrong it would outlive every sweep. It is acknowledged all the same, or the agent would send it for ever.
+            Observation::Frame { key, time_ms, .. } if *time_ms > now_ms.saturating_add(FRAME_AHEAD_MAX_MS) => {
+                tracing::debug!(host = %key.host, time_ms, "samples from the future, not kept");
+            }
             Observation::Frame { key, schema, time_ms, values, .. } => write_frame(&mut tx, *key, schema, *time_ms, values).await?,
             Observation::KeyUse { account, key, address } => {
                 let statement = "INSERT INTO key_use (account, key_id, used_at_ms, used_from) VALUES ($1, $2, $3, $4) \

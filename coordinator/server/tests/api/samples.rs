@@ -64,3 +64,20 @@ async fn samples_nobody_named_or_that_do_not_fit_their_names_end_the_link_and_ar
     assert_eq!(stored, 0);
     world.end().await;
 }
+
+#[tokio::test]
+async fn samples_from_a_clock_far_ahead_are_not_kept_for_ever() {
+    let world = World::start().await;
+    let machine = Machine::joined(&world, "web-1").await;
+    let mut link = machine.link().await;
+    let now_ms = loopback_coordinator::clock::now_ms();
+    link.say(&schema()).await;
+    for (sequence, time_ms) in [(1, u64::MAX), (2, now_ms + 25 * 3_600_000), (3, now_ms + 14 * 3_600_000)] {
+        link.say(&AgentMessage::MetricsFrame(Frame { schema: 1, sequence, time_ms, values: vec![0.5, 0.5] })).await;
+        // Or the agent would send them for ever.
+        assert_eq!(link.answer().await, CoordinatorMessage::MetricsAcknowledged(sequence));
+    }
+    let stored: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM metric_frame").fetch_one(&world.observed().await).await.unwrap();
+    assert_eq!(stored, 1);
+    world.end().await;
+}
