@@ -24,8 +24,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const SEND_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
 /// The agent opens its control stream, and nothing else.
 const AGENT_STREAMS_MAX: u32 = 2;
-/// Hosts that may be in their handshake at a time; a restart brings all of them back at once, paced by their own jitter.
-const HANDSHAKES_MAX: usize = 4_096;
+/// First packets that wait to be looked at; how many peers may be in their handshake is the listener's bound.
+const INCOMING_MAX: usize = 4_096;
 
 /// Why there is no endpoint.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +67,7 @@ pub(super) fn bind(ca: &Ca, state_dir: &Path, address: SocketAddr) -> Result<End
         .datagram_receive_buffer_size(None);
     let tls = QuicServerConfig::try_from(ca.quic_config(&[ALPN_LINK, ALPN_ENROLL])?)?;
     let mut server = ServerConfig::with_crypto(Arc::new(tls));
-    server.transport_config(Arc::new(transport)).max_incoming(HANDSHAKES_MAX);
+    server.transport_config(Arc::new(transport)).max_incoming(INCOMING_MAX);
 
     let bind_error = |source| EndpointError::Bind { address, source };
     let socket = std::net::UdpSocket::bind(address).map_err(bind_error)?;

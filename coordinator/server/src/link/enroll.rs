@@ -7,7 +7,9 @@ use loopback_protocol::enroll::{FirstAnswer, FirstContact, RENEW_EXPORTER_LABEL,
 use loopback_protocol::frame;
 use loopback_protocol::limits::ENROLL_FRAME_MAX_BYTES;
 use quinn::{Connection, RecvStream, VarInt};
+use tokio::sync::Semaphore;
 
+use super::listener::Shared;
 use super::registry::code;
 use crate::ca::Ca;
 use crate::commands::enroll;
@@ -17,12 +19,15 @@ use crate::storage::Storage;
 const CONTACT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Answers one first contact and lets the machine go.
-pub(super) async fn serve(connection: &Connection, ca: &Ca, storage: &Storage, certificate_life_ms: u64) {
+pub(super) async fn serve(connection: &Connection, shared: &Shared, turns: &Semaphore, certificate_life_ms: u64) {
     let peer = connection.remote_address();
     let contact = async {
         let (mut send, mut receive) = connection.accept_bi().await.map_err(|error| error.to_string())?;
         let payload = read(&mut receive).await?;
-        let answer = answer(connection, &payload, ca, storage, certificate_life_ms, peer.ip().to_canonical()).await;
+        // Who says nothing keeps nobody else from speaking: the turn begins with the request.
+        let turn = turns.acquire().await.map_err(|error| error.to_string())?;
+        let answer = answer(connection, &payload, &shared.ca, &shared.storage, certificate_life_ms, peer.ip().to_canonical()).await;
+        drop(turn);
         let frame = frame::encode(&answer.encode(), ENROLL_FRAME_MAX_BYTES).map_err(|error| error.to_string())?;
         send.write_all(&frame).await.map_err(|error| error.to_string())?;
         send.finish().map_err(|error| error.to_string())?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use loopback_protocol::version::{ALPN_ENROLL, ALPN_LINK};
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, Endpoint, Incoming, VarInt};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +21,9 @@ use crate::observed::Observed;
 use crate::reconcile::Desired;
 use crate::storage::Storage;
 
-/// First contacts at a time; each holds a database transaction for a moment.
+/// Peers that have not shown a certificate: in their handshake, or at a first contact. A restart brings all hosts back at once, paced by their own jitter.
+const UNKNOWN_PEERS_MAX: usize = 4_096;
+/// First contacts decided at a time; each holds a database transaction for a moment.
 const ENROLMENTS_MAX: usize = 64;
 /// A handshake that takes longer is somebody else's fault.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,6 +49,7 @@ pub struct Listener {
     endpoint: Endpoint,
     shared: Shared,
     terms: Terms,
+    unknown: Arc<Semaphore>,
     enrolments: Semaphore,
 }
 
@@ -57,7 +60,7 @@ impl Listener {
     /// The port is taken, or a key cannot be read.
     pub fn bind(address: SocketAddr, state_dir: &Path, shared: Shared, terms: Terms) -> Result<Self, EndpointError> {
         let endpoint = endpoint::bind(&shared.ca, state_dir, address)?;
-        Ok(Self { endpoint, shared, terms, enrolments: Semaphore::new(ENROLMENTS_MAX) })
+        Ok(Self { endpoint, shared, terms, unknown: Arc::new(Semaphore::new(UNKNOWN_PEERS_MAX)), enrolments: Semaphore::new(ENROLMENTS_MAX) })
     }
 
     /// Serves until stopped, then tells every agent so.
@@ -67,7 +70,9 @@ impl Listener {
             tokio::select! {
                 () = stop.cancelled() => break,
                 incoming = self.endpoint.accept() => match incoming {
-                    Some(incoming) => { connections.spawn(Arc::clone(&self).serve(incoming)); }
+                    Some(incoming) => if let Some((incoming, place)) = self.let_in(incoming) {
+                        connections.spawn(Arc::clone(&self).serve(incoming, place));
+                    },
                     None => break,
                 },
                 Some(ended) = connections.join_next() => if let Err(error) = ended && error.is_panic() {
@@ -81,7 +86,25 @@ impl Listener {
         connections.shutdown().await;
     }
 
-    async fn serve(self: Arc<Self>, incoming: Incoming) {
+    /// A place for a peer nobody knows yet. When half of them are taken, only who proves to be where it says it is gets one: nobody fills them with
+    /// addresses that are not its own.
+    fn let_in(&self, incoming: Incoming) -> Option<(Incoming, OwnedSemaphorePermit)> {
+        if self.unknown.available_permits() < UNKNOWN_PEERS_MAX / 2 && !incoming.remote_address_validated() {
+            // Fails for those alone that have proved it.
+            let _ = incoming.retry();
+            return None;
+        }
+        match Arc::clone(&self.unknown).try_acquire_owned() {
+            Ok(place) => Some((incoming, place)),
+            Err(_) => {
+                // It sends its first packet again, and may find a place then.
+                incoming.ignore();
+                None
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, incoming: Incoming, place: OwnedSemaphorePermit) {
         let peer = incoming.remote_address();
         let connection = match tokio::time::timeout(HANDSHAKE_TIMEOUT, async { incoming.accept()?.await }).await {
             Ok(Ok(connection)) => connection,
@@ -89,11 +112,12 @@ impl Listener {
             Err(_) => return tracing::debug!(%peer, "handshake timed out"),
         };
         match application(&connection).as_deref() {
-            Some(ALPN_LINK) => Session { shared: &self.shared, terms: self.terms }.run(connection).await,
-            Some(ALPN_ENROLL) => {
-                let Ok(_place) = self.enrolments.acquire().await else { return };
-                enroll::serve(&connection, &self.shared.ca, &self.shared.storage, self.terms.certificate_life_ms).await;
+            Some(ALPN_LINK) => {
+                // Its certificate was verified; without one it is sent away at once.
+                drop(place);
+                Session { shared: &self.shared, terms: self.terms }.run(connection).await;
             }
+            Some(ALPN_ENROLL) => enroll::serve(&connection, &self.shared, &self.enrolments, self.terms.certificate_life_ms).await,
             _ => connection.close(VarInt::from_u32(code::MALFORMED), b"unknown application protocol"),
         }
     }

@@ -151,3 +151,19 @@ async fn a_host_that_was_away_comes_back_by_proving_its_key() {
     assert_ne!(reason(machine.renew_expired(&old, &machine.key, csr).await), "enrolled");
     world.end().await;
 }
+
+#[tokio::test]
+async fn who_connects_and_says_nothing_keeps_no_machine_out() {
+    let world = World::start().await;
+    let (silent, machine) = (Machine::new(&world, "silent"), Machine::new(&world, "web-1"));
+    let token = token(&world).await;
+    let mut connections = Vec::new();
+    for _ in 0..80 {
+        connections.push(silent.connect(ALPN_ENROLL, None).await.unwrap());
+    }
+    // The silent are sent away after 15 s.
+    let answer = tokio::time::timeout(Duration::from_secs(10), machine.enroll(&token)).await.expect("it is its turn");
+    assert!(matches!(answer, FirstAnswer::Enrolled(_)), "{answer:?}");
+    assert!(connections.iter().all(|connection| connection.close_reason().is_none()));
+    world.end().await;
+}
