@@ -69,6 +69,9 @@ pub enum KeystoreError {
         /// Why.
         source: io::Error,
     },
+    /// Somebody else's directory.
+    #[error("{0} holds other things than an agent's state, and would be closed to everybody else; name an empty directory with --state-dir")]
+    Foreign(PathBuf),
     /// The machine is no host yet.
     #[error("this machine has not joined; run `loopback-agent join`")]
     NotJoined,
@@ -90,10 +93,14 @@ impl Keystore {
     /// Opens a state directory; makes it if need be, and keeps others out.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// It cannot be made, or holds things and no state: it is not touched.
     pub fn open(dir: &Path) -> Result<Self, KeystoreError> {
         let at = |source| KeystoreError::File { path: dir.to_owned(), source };
         DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir).map_err(at)?;
+        // Closing it would cut others off, and `leave` would erase what is theirs.
+        if ![LOCK, KEY, IDENTITY].iter().any(|ours| dir.join(ours).exists()) && holds_something(dir).map_err(at)? {
+            return Err(KeystoreError::Foreign(dir.to_owned()));
+        }
         fs::set_permissions(dir, Permissions::from_mode(DIRECTORY_MODE)).map_err(at)?;
         Ok(Self { dir: dir.to_owned() })
     }
@@ -202,6 +209,16 @@ impl Keystore {
     }
 }
 
+/// Whether there is anything in a directory but what a file system of its own begins with.
+fn holds_something(dir: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(dir)? {
+        if entry?.file_name() != "lost+found" {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Writes beside, syncs, renames and syncs the directory: a reader sees the old bytes or the new ones.
 fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let beside = dir.join(format!(".{name}.new"));
@@ -295,6 +312,16 @@ mod tests {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         Keystore::open(dir.path()).unwrap();
         assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_is_neither_closed_nor_used() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("passwd"), "root").unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(matches!(Keystore::open(dir.path()), Err(KeystoreError::Foreign(_))));
+        assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o755);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
