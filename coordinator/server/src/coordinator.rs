@@ -61,7 +61,7 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Its state directory.
-    #[error("{path}: {source}; make it a directory this user can write, or set `state_dir`")]
+    #[error("{path}: {source}; make it an empty directory this user can write, or set `state_dir`")]
     StateDir {
         /// Which directory.
         path: String,
@@ -186,6 +186,11 @@ pub async fn open_storage(state_dir: &Path) -> Result<Storage, StartError> {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
     let private = || {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
+        // Closing somebody else's directory would cut them off.
+        let is_ours = ["coordinator.db", "ca"].iter().any(|ours| state_dir.join(ours).exists());
+        if !is_ours && std::fs::read_dir(state_dir)?.flatten().any(|entry| entry.file_name() != "lost+found") {
+            return Err(std::io::Error::new(std::io::ErrorKind::DirectoryNotEmpty, "it holds other things than a coordinator's state"));
+        }
         std::fs::set_permissions(state_dir, std::fs::Permissions::from_mode(0o700))
     };
     private().map_err(|source| StartError::StateDir { path: state_dir.display().to_string(), source })?;

@@ -48,6 +48,11 @@ async fn the_state_is_its_owners_alone_and_a_restart_keeps_everything() {
     use loopback_coordinator::config::Config;
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("passwd"), "root").unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let foreign = Coordinator::start(Config::at(directory.path(), "[::1]:0".parse().unwrap()).unwrap()).await.unwrap_err().to_string();
+    assert!(foreign.contains("it holds other things than a coordinator's state"), "{foreign}");
+    assert_eq!(std::fs::metadata(directory.path()).unwrap().permissions().mode() & 0o777, 0o755);
     let state = directory.path().join("state");
     let config = || Config::at(&state, "[::1]:0".parse().unwrap()).unwrap();
     let first = Coordinator::start(config()).await.unwrap();
