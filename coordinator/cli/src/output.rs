@@ -1,5 +1,6 @@
 //! What a command prints: tables for people, or the API's own objects as JSON. Results go to standard output, everything else to standard error.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use loopback_api::{Page, Time};
@@ -112,8 +113,19 @@ impl Output {
     /// An object for programs: on a terminal with line breaks.
     pub(crate) fn json(&self, value: &impl Serialize) -> Result<(), Failure> {
         let text = if self.terminal { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
-        raw(&format!("{}\n", text.map_err(|error| Failure::failed(format!("cannot write this as JSON: {error}")))?))
+        let text = text.map_err(|error| Failure::failed(format!("cannot write this as JSON: {error}")))?;
+        raw(&format!("{}\n", harmless(&text)))
     }
+}
+
+/// JSON without the control characters that JSON allows as they are and a terminal obeys: DEL, and those of ISO 6429's second set (U+009B begins commands).
+fn harmless(json: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && c != '\n';
+    if !json.contains(obeyed) {
+        return Cow::Borrowed(json);
+    }
+    let escaped = |text: String, c: char| if obeyed(c) { text + &format!("\\u{:04x}", u32::from(c)) } else { text + c.encode_utf8(&mut [0; 4]) };
+    Cow::Owned(json.chars().fold(String::with_capacity(json.len()), escaped))
 }
 
 /// Text as it is, on standard output.
@@ -149,8 +161,17 @@ fn tone(word: &str) -> Tone {
 mod tests {
     use loopback_api::host::HostState;
 
-    use super::{tone, word};
+    use super::{harmless, tone, word};
     use crate::table::Tone;
+
+    #[test]
+    fn json_says_the_same_and_commands_no_terminal() {
+        let value = serde_json::json!({ "target": "a\u{9b}31mb\u{7f}\x1b[2Jü\n" });
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        let shown = harmless(&text);
+        assert!(text.contains('\u{9b}') && !shown.contains(|c: char| c.is_control() && c != '\n') && shown.contains('ü'), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+    }
 
     #[test]
     fn a_state_is_told_by_its_word_in_json_and_coloured_by_it() {
