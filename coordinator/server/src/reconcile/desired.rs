@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use loopback_core::firewall::{self, Addresses, CompileError, Firewall};
 use loopback_protocol::control::CoordinatorMessage;
@@ -22,6 +22,11 @@ use crate::storage::{Storage, StorageError};
 
 /// Every organization with a linked host is looked at this often, signal or not.
 const PERIOD: Duration = Duration::from_secs(30);
+
+/// After a round the reconciler rests this many times as long as the round took, so that signals gather.
+const REST_FACTOR: u32 = 3;
+/// The longest rest.
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// The reconciler of firewalls. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -106,8 +111,14 @@ impl Desired {
                 },
             }
             let dirty: Vec<_> = self.0.dirty.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
+            let begun = Instant::now();
             for organization in dirty {
                 self.reconcile(organization).await?;
+            }
+            // The first signal is answered at once; a storm of them, such as a whole fleet joining, costs at most a part of the time.
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep((begun.elapsed() * REST_FACTOR).min(REST_MAX)) => {}
             }
         }
     }

@@ -1,7 +1,10 @@
 //! What a token opens: the rows that admitting a machine reads and writes.
 
+use std::collections::HashSet;
+
 use loopback_core::access::{Grant, ScopePath};
 use loopback_core::enroll::AgentToken;
+use loopback_core::limits::SLUG_MAX_CHARS;
 use loopback_core::tenancy::{Limits, Slug, Standing};
 use loopback_protocol::id::{AgentTokenId, HostId};
 use loopback_protocol::secret::SecretHash;
@@ -70,16 +73,20 @@ pub async fn token(tx: &mut Tx, id: AgentTokenId) -> Result<Option<TokenContext>
 /// The engine refuses.
 pub async fn free_slug(tx: &mut Tx, grant: &Grant, hostname: &str) -> Result<Slug, StorageError> {
     let wanted = Slug::from_hostname(hostname).or_else(|| "host".parse().ok()).ok_or(StorageError::Corrupt("slug"))?;
-    let statement = "SELECT slug FROM host WHERE organization = $1 AND workspace = $2 AND removed_at_ms IS NULL";
-    let scope = grant.scope();
-    let taken: Vec<String> = sqlx::query_scalar(statement)
-        .bind(scope.organization().to_string())
-        .bind(scope.workspace().map(|id| id.to_string()))
-        .fetch_all(tx.connection())
-        .await?;
-    let taken: std::collections::HashSet<String> = taken.into_iter().collect();
-    let numbered = (2..).map(|number| wanted.numbered(number));
-    std::iter::once(wanted.clone()).chain(numbered).find(|slug| !taken.contains(slug.as_str())).ok_or(StorageError::Corrupt("slug"))
+    if !slugs_like(tx, grant, wanted.as_str()).await?.contains(wanted.as_str()) {
+        return Ok(wanted);
+    }
+    // A numbered slug may be cut to make room for its number; what is cut never reaches this far.
+    let stem: String = wanted.as_str().chars().take(SLUG_MAX_CHARS - 12).collect();
+    let taken = slugs_like(tx, grant, &format!("{stem}%")).await?;
+    (2..).map(|number| wanted.numbered(number)).find(|slug| !taken.contains(slug.as_str())).ok_or(StorageError::Corrupt("slug"))
+}
+
+async fn slugs_like(tx: &mut Tx, grant: &Grant, pattern: &str) -> Result<HashSet<String>, StorageError> {
+    let statement = "SELECT slug FROM host WHERE organization = $1 AND workspace = $2 AND removed_at_ms IS NULL AND slug LIKE $3";
+    let (organization, workspace) = (grant.scope().organization().to_string(), grant.scope().workspace().map(|id| id.to_string()));
+    let slugs: Vec<String> = sqlx::query_scalar(statement).bind(organization).bind(workspace).bind(pattern).fetch_all(tx.connection()).await?;
+    Ok(slugs.into_iter().collect())
 }
 
 /// Makes the host the grant admits, and counts the token's use.
