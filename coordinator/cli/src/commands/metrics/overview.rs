@@ -248,8 +248,8 @@ mod tests {
     #[test]
     fn a_counters_rate_is_its_increase_and_survives_a_reset_and_a_gap() {
         let received = |device, values: &[f64]| series(&[("device", device)], values);
-        let eth0 = received("eth0", &[0.0, 20_480.0, 10_240.0, f64::NAN, 0.0, 10_240.0]);
-        assert_eq!(shown(&[], vec![(NETWORK_RECEIVED, range(vec![eth0, received("lo", &[0.0, 1.0])]))]), ["network eth0 in = 1.0 KiB/s █▅  ▅"]);
+        let eth0 = received("eth0", &[0.0, 20_480.0, 10_240.0, f64::NAN, f64::NAN, 0.0, 10_240.0]);
+        assert_eq!(shown(&[], vec![(NETWORK_RECEIVED, range(vec![eth0, received("lo", &[0.0, 1.0])]))]), ["network eth0 in = 1.0 KiB/s █▅   ▅"]);
     }
 
     #[test]
