@@ -70,7 +70,7 @@ pub enum KeystoreError {
         source: io::Error,
     },
     /// The machine is no host yet.
-    #[error("this machine has not joined; run `loopback-agent join`")]
+    #[error("this machine has not joined; run the line that `loopback token create` prints")]
     NotJoined,
     /// A file is damaged.
     #[error("{path} is damaged; run `loopback-agent leave --yes` and join again")]
