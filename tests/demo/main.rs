@@ -5,6 +5,7 @@
 mod scene;
 mod tour;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
     match demo(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) if interrupted() => {
-            println!("interrupted; nothing is left behind");
+            println!("interrupted; {}", remains(&arguments));
             ExitCode::from(130)
         }
         Err(error) => {
@@ -56,24 +57,34 @@ fn demo(arguments: &Arguments) -> Result<()> {
     if arguments.check {
         check(fleet, arguments.keep)
     } else {
-        scene::tell(&fleet);
-        let ended = wait_for(DEMO_LIMIT, "Ctrl-C", || watch(&mut fleet));
+        scene::tell(&fleet, remains(arguments));
+        let mut dead = BTreeSet::new();
+        let ended = wait_for(DEMO_LIMIT, "Ctrl-C", || {
+            tell_of_dead(&mut fleet, &mut dead);
+            Ok(false)
+        });
         drop(fleet);
         if interrupted() {
-            println!("\nended; nothing is left behind");
+            println!("\nended; {}", remains(arguments));
             return Ok(());
         }
         ended
     }
 }
 
-/// A demo whose programs have died should say so.
-fn watch(fleet: &mut Fleet) -> Result<bool> {
-    if let Some(dead) = fleet.hosts.iter_mut().find_map(|host| host.check_alive().err()) {
-        println!("{dead:#}");
-        return Ok(true);
+/// Killing an agent is a good thing to try: the demo says so once, and goes on.
+fn tell_of_dead(fleet: &mut Fleet, known: &mut BTreeSet<String>) {
+    for host in &mut fleet.hosts {
+        let name = host.machine.name.clone();
+        if host.check_alive().is_err() && known.insert(name.clone()) {
+            println!("\nthe agent of {name} has ended; what it did is in {}", host.machine.directory.join("agent.log").display());
+            println!("the firewall stays in its kernel; start it again: {name}-agent run");
+        }
     }
-    Ok(false)
+}
+
+fn remains(arguments: &Arguments) -> &'static str {
+    if arguments.keep { "only the logs and state files are left" } else { "nothing is left behind" }
 }
 
 fn check(mut fleet: Fleet, keeps_files: bool) -> Result<()> {

@@ -60,38 +60,47 @@ fn set_firewalls(fleet: &Fleet) -> Result<()> {
     Ok(())
 }
 
-/// Where the demo's commands are: `loopback` as the owner, and the name of each host to run something there.
+/// Where the demo's commands are: `loopback` as the owner, `loopback-coordinator`, and for each host its name, to run something there, and its agent.
 pub fn commands(fleet: &Fleet) -> PathBuf {
     fleet.lab.directory().join("bin")
 }
 
 fn write_commands(fleet: &Fleet) -> Result<()> {
-    let directory = commands(fleet);
+    let (directory, hub) = (commands(fleet), fleet.lab.hub());
     fs::create_dir_all(&directory)?;
-    fleet.lab.hub().write_script(&directory.join("loopback"), &[("LOOPBACK_CONFIG", &fleet.owner.config)], Some(&program("loopback")?))?;
+    hub.write_script(&directory.join("loopback"), &[("LOOPBACK_CONFIG", &fleet.owner.config)], &[program("loopback")?])?;
+    hub.write_script(&directory.join("loopback-coordinator"), &[], &fleet.coordinator.words())?;
     for host in &fleet.hosts {
-        host.machine.write_script(&directory.join(&host.machine.name), &[], None)?;
+        let name = &host.machine.name;
+        host.machine.write_script(&directory.join(name), &[], &[])?;
+        host.machine.write_script(&directory.join(format!("{name}-agent")), &[], &host.words())?;
     }
     Ok(())
 }
 
-/// Tells what to try.
-pub fn tell(fleet: &Fleet) {
+/// Tells what to try, and what is left after it.
+pub fn tell(fleet: &Fleet, remains: &str) {
+    let things = [
+        (format!("loopback host list {ORGANIZATION}"), "the fleet"),
+        (format!("loopback firewall status {WORKSPACE}/host-1"), "what a host enforces"),
+        (format!("loopback shell {WORKSPACE}/host-1"), "a recorded shell on a host"),
+        (format!("loopback metrics {WORKSPACE}/host-1 --last 5m"), "how a host is"),
+        (format!("loopback audit list {ORGANIZATION}"), "who did what"),
+        ("loopback-coordinator doctor".to_owned(), "how the coordinator is"),
+        ("host-2 curl http://10.77.0.11:8080/".to_owned(), "a command on a host, past the firewall of another"),
+        ("host-2-agent status".to_owned(), "a host's agent"),
+    ];
+    let things: String = things.iter().map(|(command, what)| format!("  {command:<50}{what}\n")).collect();
     println!(
         "
-Signed in at {url} as {OWNER}, password \"{PASSWORD}\". Everything lives in network namespaces; in another terminal, as root:
+Signed in at {url} as {OWNER}, password \"{PASSWORD}\".
+Everything lives in network namespaces; in another terminal, as root:
 
   export PATH={commands}:$PATH
 
-  loopback host list {ORGANIZATION}                             the fleet
-  loopback firewall status {WORKSPACE}/host-1          what a host enforces
-  loopback shell {WORKSPACE}/host-1                    a recorded shell on a host
-  loopback metrics {WORKSPACE}/host-1 --last 5m        how a host is
-  loopback audit list {ORGANIZATION}                            who did what
-  host-2 curl http://10.77.0.11:8080/                     a command on a host, past the firewall of another
-
+{things}
 The README's first tour goes on from here. Logs: {logs}/*/*.log
-Ctrl-C ends it and leaves nothing behind.",
+Ctrl-C ends it, and {remains}.",
         url = fleet.coordinator.url(),
         commands = commands(fleet).display(),
         logs = fleet.lab.directory().display(),

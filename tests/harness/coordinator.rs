@@ -87,6 +87,12 @@ impl Coordinator {
         run(command, input, COMMAND_LIMIT)
     }
 
+    /// `loopback-coordinator` with its configuration: the words before a command's.
+    #[must_use]
+    pub fn words(&self) -> [PathBuf; 3] {
+        [self.binary.clone(), "--config".into(), self.config.clone()]
+    }
+
     /// The fingerprint of its certificate authority, in hexadecimal.
     ///
     /// # Errors

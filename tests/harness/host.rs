@@ -149,6 +149,12 @@ impl Host {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
+    /// `loopback-agent` with its configuration: the words before a command's.
+    #[must_use]
+    pub fn words(&self) -> Vec<PathBuf> {
+        std::iter::once(self.binary()).chain(self.globals()).collect()
+    }
+
     fn config(&self) -> PathBuf {
         self.prefix().join("etc/loopback/agent.toml")
     }

@@ -93,16 +93,16 @@ impl Machine {
         self.run(&["sh", "-euc", script])
     }
 
-    /// Writes a script that runs a program, or any program if none is named, on this machine.
+    /// Writes a script that runs the words it is given on this machine, after `words` of its own.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write_script(&self, path: &Path, environment: &[(&str, &Path)], program: Option<&Path>) -> Result<()> {
-        let mut words = self.entry();
-        words.push("env".to_owned());
-        words.extend(environment.iter().map(|(name, value)| format!("{name}={}", value.display())));
-        words.extend(program.map(|program| program.display().to_string()));
-        let line = words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
+    pub fn write_script(&self, path: &Path, environment: &[(&str, &Path)], words: &[PathBuf]) -> Result<()> {
+        let mut line = self.entry();
+        line.push("env".to_owned());
+        line.extend(environment.iter().map(|(name, value)| format!("{name}={}", value.display())));
+        line.extend(words.iter().map(|word| word.display().to_string()));
+        let line = line.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
         fs::write(path, format!("#!/bin/sh\nexec {line} \"$@\"\n"))?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).with_context(|| format!("cannot make {} executable", path.display()))
     }

@@ -20,7 +20,7 @@ use crate::doctor::Diagnosis;
 use crate::enroll::{self, Joined};
 use crate::eventloop;
 use crate::host;
-use crate::keystore::Keystore;
+use crate::keystore::{Keystore, KeystoreError};
 use crate::limits::TOKEN_FILE_MAX_BYTES;
 use crate::nft;
 use crate::status::Status;
@@ -63,7 +63,7 @@ enum Command {
     /// Forgets this host's identity and takes its policy out of the kernel.
     Leave {
         /// Confirms it: the identity cannot be brought back.
-        #[arg(long, required = true)]
+        #[arg(long)]
         yes: bool,
     },
     /// The host's firewall.
@@ -195,7 +195,10 @@ impl Command {
                 output.print(&diagnosis)?;
                 Ok(if diagnosis.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
             }
-            Self::Leave { yes: _ } => leave(settings).await,
+            Self::Leave { yes: true } => leave(settings).await,
+            Self::Leave { yes: false } => Err(Failure::Usage(anyhow!(
+                "leaving forgets this host's identity for good and takes its firewall out of the kernel; if you mean it: loopback-agent leave --yes"
+            ))),
             Self::Firewall(Firewall::Restore) if !settings.allow.contains(&Module::Firewall) => print("the firewall is forbidden by this host's configuration"),
             Self::Firewall(Firewall::Restore) => match nft::restore(&settings.state_dir).await? {
                 Some(policy) => print(&format!("generation {} is in the kernel", policy.generation)),
@@ -253,13 +256,18 @@ async fn run(settings: &Settings) -> Result<ExitCode, Failure> {
 
 async fn leave(settings: &Settings) -> Result<ExitCode, Failure> {
     let keystore = Keystore::peek(&settings.state_dir);
-    let identity = keystore.identity()?;
+    // Who is damaged must be able to leave: it is the way to join again.
+    let path = match keystore.identity() {
+        Ok(identity) => identity.path,
+        Err(KeystoreError::Damaged { .. }) => "ORGANIZATION/PROJECT/WORKSPACE/HOST".to_owned(),
+        Err(error) => return Err(error.into()),
+    };
     let _lock = keystore.lock()?;
     if nft::stored(&settings.state_dir).is_ok_and(|stored| stored.is_some()) {
         nft::apply(&Policy::unfiltered(0), &[], &settings.state_dir).await.context("cannot take the policy out of the kernel; nothing was forgotten")?;
     }
     keystore.erase()?;
-    print(&format!("host {} left; remove it at the coordinator too: loopback host remove {}", identity.path, identity.path))
+    print(&format!("this host has left; remove it at the coordinator too: loopback host remove {path}"))
 }
 
 fn completions(shell: Shell) -> Result<ExitCode, Failure> {
@@ -285,18 +293,26 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory as _, Parser as _};
+    use clap::CommandFactory as _;
 
-    use super::Cli;
+    use super::{Cli, Command, Failure};
+    use crate::config::Settings;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
 
-    #[test]
-    fn leaving_must_be_confirmed() {
-        assert!(Cli::try_parse_from(["loopback-agent", "leave"]).is_err());
-        assert!(Cli::try_parse_from(["loopback-agent", "leave", "--yes"]).is_ok());
+    #[tokio::test]
+    async fn leaving_must_be_confirmed_and_a_damaged_identity_does_not_keep_its_host() {
+        let (state, file) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        let identity = state.path().join("identity.json");
+        std::fs::write(&file, format!("state_dir = {:?}", state.path())).unwrap();
+        let settings = Settings::load(Some(file.path())).unwrap();
+        let leave = async |yes: bool| Command::Leave { yes }.run(&settings).await;
+        assert!(matches!(leave(true).await, Err(Failure::Failed(error)) if error.to_string().contains("has not joined")));
+        std::fs::write(&identity, "{").unwrap();
+        assert!(matches!(leave(false).await, Err(Failure::Usage(_))) && identity.exists());
+        assert!(leave(true).await.is_ok() && !identity.exists());
     }
 }

@@ -27,15 +27,16 @@ pub struct Diagnosis {
 #[derive(Debug, Serialize)]
 struct Check {
     name: &'static str,
-    verdict: Verdict,
-    finding: String,
-    /// Empty when nothing needs mending.
-    mend: &'static str,
+    status: Status,
+    found: String,
+    /// Absent when nothing needs mending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mend: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Verdict {
+enum Status {
     Ok,
     Warn,
     Fail,
@@ -53,6 +54,7 @@ impl Diagnosis {
             cgroups(),
             state_dir(&keystore),
             certificate(&keystore),
+            agent(&keystore),
             coordinator(settings, &keystore).await,
         ];
         Self { checks }
@@ -60,39 +62,44 @@ impl Diagnosis {
 
     /// Whether the agent cannot work.
     pub fn has_failed(&self) -> bool {
-        self.checks.iter().any(|check| check.verdict == Verdict::Fail)
+        self.checks.iter().any(|check| check.status == Status::Fail)
     }
 }
 
 impl fmt::Display for Diagnosis {
+    /// As the coordinator's doctor tells it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, Check { name, verdict, finding, mend }) in self.checks.iter().enumerate() {
-            let verdict = match verdict {
-                Verdict::Ok => "ok  ",
-                Verdict::Warn => "warn",
-                Verdict::Fail => "fail",
-            };
-            let break_before = if number == 0 { "" } else { "\n" };
-            write!(f, "{break_before}{verdict}  {name}: {finding}")?;
-            if !mend.is_empty() {
-                write!(f, "\n      → {mend}")?;
+        for Check { name, status, found, mend } in &self.checks {
+            writeln!(f, "{:<5} {name:<22} {found}", status.name())?;
+            if let Some(mend) = mend {
+                writeln!(f, "      {:<22} -> {mend}", "")?;
             }
         }
         Ok(())
     }
 }
 
+impl Status {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "FAIL",
+        }
+    }
+}
+
 impl Check {
-    fn ok(name: &'static str, finding: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Ok, finding: finding.into(), mend: "" }
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, status: Status::Ok, found: found.into(), mend: None }
     }
 
-    fn warn(name: &'static str, finding: impl Into<String>, mend: &'static str) -> Self {
-        Self { name, verdict: Verdict::Warn, finding: finding.into(), mend }
+    fn warn(name: &'static str, found: impl Into<String>, mend: &'static str) -> Self {
+        Self { name, status: Status::Warn, found: found.into(), mend: Some(mend) }
     }
 
-    fn fail(name: &'static str, finding: impl Into<String>, mend: &'static str) -> Self {
-        Self { name, verdict: Verdict::Fail, finding: finding.into(), mend }
+    fn fail(name: &'static str, found: impl Into<String>, mend: &'static str) -> Self {
+        Self { name, status: Status::Fail, found: found.into(), mend: Some(mend) }
     }
 }
 
@@ -175,9 +182,23 @@ fn certificate(keystore: &Keystore) -> Check {
     }
 }
 
+fn agent(keystore: &Keystore) -> Check {
+    const NAME: &str = "agent";
+    match keystore.identity().and_then(|_| keystore.lock()) {
+        Err(KeystoreError::InUse(_)) => Check::ok(NAME, "runs"),
+        Err(KeystoreError::NotJoined) => {
+            Check { name: NAME, status: Status::Warn, found: "has nothing to do until this machine has joined".to_owned(), mend: None }
+        }
+        Err(error) => Check::fail(NAME, chain(&error), "run this as root"),
+        Ok(_) => Check::warn(NAME, "does not run; the firewall in the kernel stays as it is", "systemctl start loopback-agent"),
+    }
+}
+
 async fn coordinator(settings: &Settings, keystore: &Keystore) -> Check {
     const NAME: &str = "coordinator";
-    let Ok(identity) = keystore.identity() else { return Check::warn(NAME, "unknown until this machine has joined", "") };
+    let Ok(identity) = keystore.identity() else {
+        return Check { name: NAME, status: Status::Warn, found: "unknown until this machine has joined".to_owned(), mend: None };
+    };
     let address = settings.coordinator.clone().unwrap_or(identity.coordinator);
     let coordinator = Coordinator::new(address.clone(), identity.server_name, Vec::new());
     let reach = async {

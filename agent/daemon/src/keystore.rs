@@ -73,7 +73,7 @@ pub enum KeystoreError {
     #[error("{0} holds other things than an agent's state, and would be closed to everybody else; name an empty directory with --state-dir")]
     Foreign(PathBuf),
     /// The machine is no host yet.
-    #[error("this machine has not joined; run `loopback-agent join`")]
+    #[error("this machine has not joined; run the line that `loopback token create` prints")]
     NotJoined,
     /// A file is damaged.
     #[error("{path} is damaged; run `loopback-agent leave --yes` and join again")]

@@ -21,8 +21,8 @@ A HOST or any other PATH is written wide to narrow, acme/prod/web/host-1; slugs 
 may be mixed.
 
 Environment: LOOPBACK_URL, LOOPBACK_KEY (an API key) and LOOPBACK_CA (a PEM file) together
-take the place of a profile; LOOPBACK_OUTPUT, LOOPBACK_PROFILE and LOOPBACK_CONFIG stand for
-the options of these names.
+take the place of a profile; LOOPBACK_KEY alone is used at the profile's coordinator.
+LOOPBACK_OUTPUT, LOOPBACK_PROFILE and LOOPBACK_CONFIG stand for the options of these names.
 Exit codes: 0 done, 1 refused or failed, 2 usage, 3 cannot reach the coordinator; `shell`
 leaves with the remote exit code.";
 

@@ -9,6 +9,7 @@ mod operator;
 mod socket;
 mod terminal;
 
+use std::io;
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
@@ -32,6 +33,7 @@ use crate::scope::ScopeArg;
 /// A session that is asked for.
 pub(crate) struct Attached<'a> {
     client: &'a Client,
+    host: String,
     sink: SplitSink<Socket, Message>,
     stream: SplitStream<Socket>,
 }
@@ -52,14 +54,17 @@ impl<'a> Attached<'a> {
     pub(crate) async fn open(client: &'a Client, host: &ScopeArg, open: OpenRequest) -> Result<Self, Failure> {
         let (mut sink, stream) = socket::connect(client, &host.segments()).await?.split();
         sink.send(said(&ClientMessage::Open(open))).await.map_err(|error| client.unreachable(error))?;
-        Ok(Self { client, sink, stream })
+        Ok(Self { client, host: host.to_string(), sink, stream })
     }
 
     /// Goes on until the session ends; the shell's exit code.
     pub(crate) async fn run(mut self) -> Result<u8, Failure> {
         // Until the shell runs the terminal is its owner's: Ctrl-C gives up.
         let ended = match self.opened().await? {
-            Some(ended) => ended,
+            Some(ended) => {
+                note(&format!("error: {}", ended.not_begun(&self.host)));
+                return Ok(ended.exit_code);
+            }
             None => {
                 let raw = RawMode::enter().map_err(|error| Failure::failed(format!("cannot use this terminal: {error}")))?;
                 let operator = Operator::listen(raw.is_some()).map_err(|error| Failure::failed(format!("cannot read this terminal: {error}")))?;
@@ -79,7 +84,7 @@ impl<'a> Attached<'a> {
     }
 
     async fn attached(&mut self, mut operator: Operator) -> Result<Ended, Failure> {
-        let Self { client, sink, stream } = self;
+        let Self { client, sink, stream, .. } = self;
         let mut shown = std::pin::pin!(show(client, stream));
         let ended = tokio::select! {
             ended = &mut shown => ended,
@@ -103,10 +108,23 @@ impl<'a> Attached<'a> {
 impl Ended {
     /// Says why, unless the shell just exited; the exit code to leave with.
     fn told(self) -> u8 {
-        if !self.reason.starts_with("exit") {
+        if let Some(number) = self.reason.strip_prefix("signal(").and_then(|rest| rest.strip_suffix(')')) {
+            note(&format!("session ended: signal {number} ended the shell"));
+        } else if !self.reason.starts_with("exit") {
             note(&format!("session ended: {}", self.reason));
         }
         self.exit_code
+    }
+
+    /// Why there is no shell.
+    fn not_begun(&self, host: &str) -> String {
+        match self.reason.split_once(": ") {
+            Some(("policy" | "refused", words)) => words.to_owned(),
+            _ if self.reason == "host lost" => {
+                format!("{host} is offline or does not answer; `loopback host show {host}` shows when it was last seen")
+            }
+            _ => format!("no session: {}", self.reason),
+        }
     }
 }
 
@@ -145,8 +163,16 @@ async fn receive(client: &Client, stream: &mut SplitStream<Socket>) -> Result<Re
             // Pings are answered by the WebSocket itself; any frame is a sign of life.
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             Some(Ok(Message::Close(_))) | None => return Err(client.unreachable("it was closed")),
-            Some(Err(error)) => return Err(client.unreachable(error)),
+            Some(Err(error)) => return Err(client.unreachable(broken(error))),
         }
+    }
+}
+
+/// A connection that ends without a word is what remains of a coordinator that was killed; the TLS library tells of it at length.
+fn broken(error: tungstenite::Error) -> String {
+    match error {
+        tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => "it broke off".to_owned(),
+        error => error.to_string(),
     }
 }
 

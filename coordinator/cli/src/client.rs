@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use loopback_api::session::GetRecording;
-use loopback_api::{Operation, Problem, Spec};
+use loopback_api::{Operation, Problem, ProblemKind, Spec};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, Response, Url};
 use rustls::ClientConfig;
@@ -34,6 +34,9 @@ pub(crate) struct Recording {
 
 /// The header that tells [`Recording::verdict`].
 const RECORDING_VERDICT: &str = "x-loopback-recording";
+
+/// What the coordinator says of a scope or an item that is not there, or not for the caller.
+const NOT_FOUND: &str = "there is no such thing, or it is not yours to see";
 
 /// Why a call brought no output.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +92,7 @@ impl Client {
         let request = self.request(&O::SPEC, scope, item).timeout(Duration::from_millis(CALL_TIMEOUT_MS)).query(query);
         let request = if O::SPEC.method.writes() { request.json(body) } else { request };
         let response = request.send().await.map_err(|error| self.unanswered(&error))?;
-        let answer = self.bounded(response, ANSWER_MAX_BYTES).await?;
+        let answer = self.bounded(response, ANSWER_MAX_BYTES).await.map_err(|error| named(error, scope, item))?;
         // No content is how an empty answer may be written.
         let json: &[u8] = if answer.is_empty() { b"{}" } else { &answer };
         serde_json::from_slice(json).map_err(|error| self.malformed(error.to_string()))
@@ -99,7 +102,8 @@ impl Client {
     pub(crate) async fn recording(&self, scope: &[&str], item: &str) -> Result<Recording, CallError> {
         let response = self.request(&GetRecording::SPEC, scope, Some(item)).send().await.map_err(|error| self.unanswered(&error))?;
         let verdict = response.headers().get(RECORDING_VERDICT).map(|verdict| String::from_utf8_lossy(verdict.as_bytes()).into_owned());
-        let text = String::from_utf8(self.bounded(response, RECORDING_MAX_BYTES).await?).map_err(|_| self.malformed("it is not UTF-8".to_owned()))?;
+        let bytes = self.bounded(response, RECORDING_MAX_BYTES).await.map_err(|error| named(error, scope, Some(item)))?;
+        let text = String::from_utf8(bytes).map_err(|_| self.malformed("it is not UTF-8".to_owned()))?;
         Ok(Recording { text, verdict })
     }
 
@@ -178,6 +182,20 @@ impl Client {
             None => self.unreachable(innermost(error)),
         }
     }
+}
+
+/// The coordinator does not repeat the path of what is not there; who mistyped it wants to see it.
+pub(crate) fn named(mut error: CallError, scope: &[&str], item: Option<&str>) -> CallError {
+    if let CallError::Problem(problem) = &mut error
+        && problem.kind == ProblemKind::NotFound
+        && problem.detail == NOT_FOUND
+        && !scope.is_empty()
+    {
+        let scope = scope.join("/");
+        let what = item.map_or_else(|| format!("`{scope}`"), |item| format!("`{item}` in {scope}"));
+        problem.detail = format!("there is no {what}, or it is not yours to see");
+    }
+    error
 }
 
 /// A key as a header that no log shows.

@@ -1,4 +1,5 @@
-//! Which coordinator is asked, what is trusted there, and as whom: from the environment when it names a coordinator, else from the profile.
+//! Which coordinator is asked, what is trusted there, and as whom: from the environment when it names a coordinator, else from the profile. A key in the
+//! environment without a coordinator is one for the profile's.
 
 use std::fmt;
 use std::fs::File;
@@ -80,15 +81,15 @@ impl Credential {
     pub(crate) fn find(environment: Environment, profiles: &Profiles, name: &str) -> Result<Self, CredentialError> {
         let Some(url) = environment.url else {
             let profile = profiles.get(name)?.ok_or_else(|| CredentialError::NoProfile(name.to_owned()))?;
-            return Self::of_profile(&profile, profiles);
+            return Self::of_profile(&profile, profiles, environment.key);
         };
         let key = environment.key.ok_or(CredentialError::Incomplete("LOOPBACK_KEY"))?;
         let ca = environment.ca.ok_or(CredentialError::Incomplete("LOOPBACK_CA"))?;
         Ok(Self { url: url_of(&url)?, roots: certificates(&read_bounded(&ca), &ca)?, key: Some(key) })
     }
 
-    fn of_profile(profile: &Profile, profiles: &Profiles) -> Result<Self, CredentialError> {
-        let key = profile.key.clone().ok_or_else(|| CredentialError::SignedOut(profile.url.clone()))?;
+    fn of_profile(profile: &Profile, profiles: &Profiles, key: Option<String>) -> Result<Self, CredentialError> {
+        let key = key.or_else(|| profile.key.clone()).ok_or_else(|| CredentialError::SignedOut(profile.url.clone()))?;
         Ok(Self { key: Some(key), ..Self::known(profile, profiles)? })
     }
 
@@ -143,6 +144,7 @@ mod tests {
         assert!(matches!(find(Environment::default()), CredentialError::NoProfile(_)));
         assert!(matches!(find(Environment { url: url(), ..Environment::default() }), CredentialError::Incomplete("LOOPBACK_KEY")));
         assert!(matches!(find(Environment { url: url(), key: url(), ca: None }), CredentialError::Incomplete("LOOPBACK_CA")));
+        assert!(matches!(find(Environment { key: url(), ..Environment::default() }), CredentialError::NoProfile(_)));
         let absent = Some(home.path().join("absent.pem"));
         assert!(matches!(find(Environment { url: url(), key: url(), ca: absent }), CredentialError::Certificate { .. }));
     }

@@ -93,7 +93,10 @@ impl Failure {
 
 fn problem_lines(problem: &Problem, verbose: bool) -> Vec<String> {
     let mut lines = Vec::new();
-    if problem.errors.is_empty() {
+    if problem.detail.contains("Authorization: Bearer") {
+        // The coordinator tells programs how to write the header.
+        lines.push("error: not signed in, or not any more".to_owned());
+    } else if problem.errors.is_empty() {
         lines.push(format!("error: {}", problem.detail));
     } else {
         lines.push(format!("error: {}", problem.title));
@@ -109,9 +112,7 @@ const fn problem_hint(kind: ProblemKind) -> Option<&'static str> {
     match kind {
         ProblemKind::Unauthenticated => Some("sign in with `loopback login URL --email YOU`, or set LOOPBACK_KEY to a key that still holds"),
         ProblemKind::Forbidden => Some("who may change roles there can give it to you with `loopback binding create YOU ROLE SCOPE`"),
-        ProblemKind::NotFound => {
-            Some("check the spelling; `loopback whoami` shows where you belong, and what you may not see looks the same as what is not there")
-        }
+        ProblemKind::NotFound => Some("check the spelling; `loopback whoami` shows where you belong"),
         ProblemKind::RateLimited => Some("try again in a moment"),
         ProblemKind::Validation | ProblemKind::EntityStatus | ProblemKind::LimitReached | ProblemKind::Conflict | ProblemKind::Unavailable => None,
     }
@@ -139,6 +140,8 @@ mod tests {
 
     #[test]
     fn who_is_not_signed_in_is_told_how() {
+        let for_programs = Problem::new(ProblemKind::Unauthenticated, "sign in, or send an API key as `Authorization: Bearer`");
+        assert!(refused(for_programs).text(false).starts_with("error: not signed in, or not any more\nhint: sign in with `loopback login"));
         let failure = refused(Problem::new(ProblemKind::Unauthenticated, "The credential has expired."));
         assert!(failure.text(false).starts_with("error: The credential has expired.\nhint: sign in with `loopback login"));
         assert_eq!(failure.exit_code(), 1);

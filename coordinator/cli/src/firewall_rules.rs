@@ -5,6 +5,8 @@ use loopback_api::firewall::Rules;
 /// A text that is no list of rules.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidRules {
+    #[error("it is empty; write `[]` for no rules")]
+    Empty,
     #[error("it is not a list of rules in JSON: {0}")]
     Json(String),
     #[error("it is not a list of rules in TOML ([[rules]] …): {0}")]
@@ -14,6 +16,9 @@ pub(crate) enum InvalidRules {
 /// The rules of a file: in JSON a bare list or `{"rules": […]}`, in TOML `[[rules]]`.
 pub(crate) fn parse(text: &str) -> Result<Rules, InvalidRules> {
     let start = text.trim_start();
+    if start.is_empty() {
+        return Err(InvalidRules::Empty);
+    }
     if start.starts_with('{') {
         return serde_json::from_str(text).map_err(|error| InvalidRules::Json(error.to_string()));
     }
@@ -48,6 +53,6 @@ mod tests {
         assert!(matches!(&json, InvalidRules::Json(reason) if reason.contains("permit") && reason.contains("line 1")), "{json}");
         let toml = parse("[[rules]]\npriority = 10\naction = \"allow\"\ndirection = \"inbound\"\nport = 1\n").unwrap_err();
         assert!(matches!(&toml, InvalidRules::Toml(reason) if reason.contains("unknown field `port`") && reason.contains("line 5")), "{toml}");
-        assert!(parse("").is_err());
+        assert_eq!(parse("\n").unwrap_err(), InvalidRules::Empty);
     }
 }

@@ -26,15 +26,21 @@ mod when;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use crate::arguments::Cli;
 use crate::failure::Failure;
+use crate::output::note;
 
 /// Runs the command of this process' arguments and tells its exit code: 0 done, 1 refused or failed, 2 usage, 3 cannot reach the coordinator; a
 /// shell's own after `shell`.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.kind() == ErrorKind::MissingSubcommand => return help(),
+        Err(error) => error.exit(),
+    };
     let verbose = cli.globals.verbose;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -47,4 +53,12 @@ pub fn run() -> ExitCode {
     // A reader of our output that stalled must not hold the process.
     runtime.shutdown_background();
     code
+}
+
+/// `loopback host` asks what there is to say. By itself clap gives its help only as long as no option is set by the environment.
+fn help() -> ExitCode {
+    if let Err(help) = Cli::try_parse_from(std::env::args_os().chain(["--help".into()])) {
+        note(help.to_string().trim_end());
+    }
+    ExitCode::from(2)
 }

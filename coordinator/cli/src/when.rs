@@ -73,15 +73,16 @@ pub(crate) fn full(time: Time, now: Time) -> String {
     format!("{time} ({})", ago(time, now))
 }
 
-/// One number and its unit, up to ninety days.
+/// The nearest whole number of its unit, up to ninety days: a token that was made for an hour expires "in 1 h" a moment later.
 fn short(distance: Duration) -> Option<String> {
     let seconds = distance.as_secs();
-    let day = 24 * 60 * 60;
+    let rounded = |unit: u64| seconds.saturating_add(unit / 2) / unit;
+    let (minutes, hours, days) = (rounded(60), rounded(60 * 60), rounded(24 * 60 * 60));
     match seconds {
         0..60 => Some(format!("{seconds} s")),
-        60..3_600 => Some(format!("{} min", seconds / 60)),
-        3_600..172_800 => Some(format!("{} h", seconds / 3_600)),
-        _ if seconds < 90 * day => Some(format!("{} d", seconds / day)),
+        _ if minutes < 60 => Some(format!("{minutes} min")),
+        _ if hours < 48 => Some(format!("{hours} h")),
+        _ if days <= 90 => Some(format!("{days} d")),
         _ => None,
     }
 }
@@ -135,6 +136,10 @@ mod tests {
         ] {
             assert_eq!(ago(Time(now.0 - back), now), expected);
         }
-        assert_eq!(ago(Time(now.0 + 7_200 * second), now), "in 2 h");
+        for (ahead, expected) in
+            [(7_200 * second, "in 2 h"), (3_599_900, "in 1 h"), (12 * 3_600 * second - 1, "in 12 h"), (90 * 86_400 * second - 1, "in 90 d")]
+        {
+            assert_eq!(ago(Time(now.0 + ahead), now), expected);
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::config::{Config, DEFAULT_FILE, default_file};
 use crate::coordinator::{Coordinator, open_ca, open_storage};
 use crate::doctor::{self, Installation};
 use crate::password::{Passwords, generate};
+use crate::state_lock::StateLock;
 use crate::telemetry;
 
 /// Coordinates a fleet of Linux hosts: who may do what on which host, and what each host has to do.
@@ -151,6 +152,7 @@ async fn with_config(command: Command, config: Config) -> anyhow::Result<()> {
 async fn run(config: Config) -> anyhow::Result<()> {
     telemetry::start(&config.log)?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let _lock = StateLock::take(&config.state_dir)?;
     let mut coordinator = Coordinator::start(config).await?;
     tokio::select! {
         _ = terminate.recv() => {}
@@ -168,7 +170,7 @@ async fn examine(config: &Config, output: Output) -> anyhow::Result<()> {
         Output::Text => print!("{report}"),
         Output::Json => println!("{}", serde_json::to_string(&report)?),
     }
-    anyhow::ensure!(!report.has_failed(), "something does not work; the lines marked `fail` say how to mend it");
+    anyhow::ensure!(!report.has_failed(), "something does not work; below the lines marked FAIL stands how to mend it");
     Ok(())
 }
 
@@ -178,10 +180,13 @@ async fn set_up(config: &Config, asked: Setup) -> anyhow::Result<()> {
     let email = owner.email.clone();
     let made = setup::organization(&storage, &Passwords::new()?, &asked.organization, owner).await?;
     say_account(&email, made, generated.as_deref());
-    let url = format!("https://{}", public_address(config)?);
-    let fingerprint = fingerprint(config)?;
     println!("Organization {} is ready; {email} owns it.", asked.organization);
-    println!("URL:            {url}\nCA fingerprint: {fingerprint}\n\nSign in with:\n  loopback login {url} --email {email} --ca-fingerprint {fingerprint}");
+    println!("URL:            https://{}\nCA fingerprint: {}", public_address(config)?, fingerprint(config)?);
+    say_sign_in(config, &email)
+}
+
+fn say_sign_in(config: &Config, email: &str) -> anyhow::Result<()> {
+    println!("\nSign in with:\n  loopback login https://{} --email {email} --ca-fingerprint {}", public_address(config)?, fingerprint(config)?);
     Ok(())
 }
 
@@ -194,7 +199,7 @@ async fn make_account(config: &Config, person: Person, place: Option<(&str, &str
     if let Some((organization, role)) = place {
         println!("{email} holds the role {role} in {organization}.");
     }
-    Ok(())
+    say_sign_in(config, &email)
 }
 
 /// The account to make, and its password if nobody chose it.

@@ -19,6 +19,7 @@ pub mod queries;
 pub mod reconcile;
 pub mod series;
 pub mod shell;
+pub mod state_lock;
 pub mod storage;
 pub mod supervisor;
 pub mod telemetry;

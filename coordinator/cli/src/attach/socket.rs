@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, http};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::client::{CallError, Client};
+use crate::client::{CallError, Client, named};
 use crate::limits::{CALL_TIMEOUT_MS, MESSAGE_MAX_BYTES};
 use crate::tls;
 
@@ -27,7 +27,10 @@ pub(super) async fn connect(client: &Client, host: &[&str]) -> Result<Socket, Ca
     let shaken = timeout(Duration::from_millis(CALL_TIMEOUT_MS), client_async_with_config(request, stream, Some(config))).await;
     match shaken.map_err(|_| client.unreachable("no answer in time"))? {
         Ok((socket, _)) => Ok(socket),
-        Err(tungstenite::Error::Http(refused)) => Err(client.refused(refused.status().as_u16(), refused.body().as_deref().unwrap_or_default())),
+        Err(tungstenite::Error::Http(refused)) => {
+            let refused = client.refused(refused.status().as_u16(), refused.body().as_deref().unwrap_or_default());
+            Err(named(refused, host, None))
+        }
         Err(tungstenite::Error::Io(error)) => Err(client.unreachable(error)),
         Err(other) => Err(client.malformed(other.to_string())),
     }

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use loopback_api::Nothing;
 use loopback_api::audit::{AuditEvent, AuditQuery, AuditVerification, ListAuditEvents, VerifyAudit};
+use serde_json::Value;
 
 use crate::client::Client;
 use crate::failure::Failure;
@@ -57,11 +58,16 @@ const LIST: &[Field<AuditEvent>] = &[
     Field::new("FROM", |event, _| event.address.clone()),
     Field::new("DETAILS", |event, _| details(&event.details)),
 ];
-const VERIFICATION: &[Field<AuditVerification>] = &[
-    Field::state("trail", |found, _| if found.whole { "whole".to_owned() } else { "broken".to_owned() }),
-    Field::new("whole events", |found, _| found.events.to_string()),
+const WHOLE: &[Field<AuditVerification>] = &[
+    Field::state("trail", |_, _| "whole".to_owned()),
+    Field::new("events", |found, _| found.events.to_string()),
     Field::new("head", |found, _| found.head.clone()),
+];
+const BROKEN: &[Field<AuditVerification>] = &[
+    Field::state("trail", |_, _| "broken".to_owned()),
     Field::new("first broken event", |found, _| found.broken.clone().unwrap_or_default()),
+    Field::new("whole events before it", |found, _| found.events.to_string()),
+    Field::new("last whole head", |found, _| found.head.clone()),
 ];
 
 impl Command {
@@ -75,7 +81,7 @@ impl Command {
             }
             Self::Verify { organization } => {
                 let found = client.call::<VerifyAudit>(&organization.segments(), None, &Nothing {}, &Nothing {}).await?;
-                output.object(&found, VERIFICATION)?;
+                output.object(&found, if found.whole { WHOLE } else { BROKEN })?;
                 let broken =
                     || Failure::failed("the audit trail is not as it was written; keep the coordinator's database as it is and compare it with a backup");
                 if found.whole { Ok(()) } else { Err(broken()) }
@@ -85,15 +91,32 @@ impl Command {
 }
 
 /// The details on one line, and no more of them than a line takes; JSON has them all.
-fn details(details: &serde_json::Value) -> String {
-    let line = match details {
-        serde_json::Value::Null => String::new(),
-        serde_json::Value::Object(fields) => fields.iter().map(|(name, value)| format!("{name}={}", word(value))).collect::<Vec<_>>().join(" "),
-        other => word(other),
-    };
+fn details(details: &Value) -> String {
+    let mut told = Vec::new();
+    tell(&mut told, "", details);
+    let line = told.join(" ");
     match line.char_indices().nth(DETAILS_MAX_CHARS) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line,
+    }
+}
+
+/// `name=value` for what says something; fields of a field by its name, and lists of things by their number.
+fn tell(told: &mut Vec<String>, name: &str, value: &Value) {
+    let text = match value {
+        Value::Null => return,
+        Value::Object(fields) => {
+            let inner = |field: &str| if name.is_empty() { field.to_owned() } else { format!("{name}.{field}") };
+            return fields.iter().for_each(|(field, value)| tell(told, &inner(field), value));
+        }
+        Value::Array(things) if things.iter().any(|thing| thing.is_object() || thing.is_array()) => things.len().to_string(),
+        Value::Array(words) => words.iter().map(word).collect::<Vec<_>>().join(","),
+        other => word(other),
+    };
+    match (name, text.as_str()) {
+        (_, "") => {}
+        ("", _) => told.push(text),
+        _ => told.push(format!("{name}={text}")),
     }
 }
 
@@ -105,7 +128,11 @@ mod tests {
 
     #[test]
     fn details_are_told_on_one_line() {
-        assert_eq!(details(&json!({ "after": { "slug": "web" }, "reason": "no permission" })), "after={\"slug\":\"web\"} reason=no permission");
+        assert_eq!(details(&json!({ "after": { "slug": "web" }, "reason": "no permission" })), "after.slug=web reason=no permission");
+        assert_eq!(
+            details(&json!({ "added": [{ "priority": 1 }, { "priority": 2 }], "removed": [], "description": "", "verbs": ["read", "update"] })),
+            "added=2 verbs=read,update"
+        );
         assert_eq!(details(&json!({})), "");
         assert_eq!(details(&json!(null)), "");
         assert_eq!(details(&json!("ä".repeat(DETAILS_MAX_CHARS))), "ä".repeat(DETAILS_MAX_CHARS));

@@ -212,11 +212,23 @@ impl Command {
             }
             Self::Create { which, what } => {
                 let made = scoped::create(client, &which.scope, &what.firewall(&which.slug)).await?;
-                output.done(&made, &format!("Made {}. Give it rules with `loopback firewall rules {} {} FILE`.", made.slug, which.scope, made.slug))
+                let defaults = format!("inbound {}, outbound {}", word(made.default_inbound), word(made.default_outbound));
+                output.done(
+                    &made,
+                    &format!(
+                        "Made {}, in force at once: {defaults}. Give it rules with `loopback firewall rules {} {} FILE`.",
+                        made.slug, which.scope, made.slug
+                    ),
+                )
             }
             Self::Show { which } => show(&scoped::get(client, &which.scope, &which.slug).await?, output),
             Self::Rules { which, file } => set_rules(client, which, file, output).await,
             Self::Update { which, what, rename } => {
+                if rename.is_none() && what.is_nothing() {
+                    return Err(Failure::usage(
+                        "nothing to change; `loopback firewall update --help` shows what can be, and `loopback firewall rules` sets rules",
+                    ));
+                }
                 let old = scoped::get(client, &which.scope, &which.slug).await?;
                 let changed = scoped::update(client, &which.scope, &which.slug, &what.changed(old, rename.as_deref())).await?;
                 output.done(&changed, &format!("Changed {}.", changed.slug))
@@ -236,6 +248,10 @@ impl Command {
 }
 
 impl What {
+    const fn is_nothing(&self) -> bool {
+        self.stage.is_none() && self.default_inbound.is_none() && self.default_outbound.is_none() && self.description.is_none()
+    }
+
     fn firewall(&self, slug: &str) -> NewFirewall {
         NewFirewall {
             slug: slug.to_owned(),
@@ -283,7 +299,11 @@ async fn set_rules(client: &Client, which: &Which, file: &str, output: &Output) 
     let text = read(file).map_err(|error| Failure::failed(format!("cannot read {file}: {error}")))?;
     let rules = firewall_rules::parse(&text).map_err(|error| Failure::failed(format!("{file}: {error}")))?;
     let firewall = scoped::set_rules(client, &which.scope, &which.slug, &rules).await?;
-    let rules = if firewall.rule_count == 1 { "one rule".to_owned() } else { format!("{} rules", firewall.rule_count) };
+    let rules = match firewall.rule_count {
+        0 => "no rules".to_owned(),
+        1 => "one rule".to_owned(),
+        count => format!("{count} rules"),
+    };
     output.done(&firewall, &format!("{} has {rules}.", firewall.slug))?;
     let told = applied::watch(client, &which.scope).await?;
     // Programs read the firewall on standard output; how far its hosts are is said beside it.

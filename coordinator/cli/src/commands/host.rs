@@ -95,11 +95,20 @@ impl Command {
 /// The hosts of an organization or a workspace.
 pub(crate) async fn list_hosts(client: &Client, scope: &ScopeArg, list: ListArgs) -> Result<Page<Host>, CallError> {
     let segments = scope.segments();
-    if segments.len() == 1 {
-        client.list::<ListOrganizationHosts, _>(&segments, PageQuery::default(), list).await
+    let page = if segments.len() == 1 {
+        client.list::<ListOrganizationHosts, _>(&segments, PageQuery::default(), list).await?
     } else {
-        client.list::<ListHosts, _>(&segments, PageQuery::default(), list).await
+        client.list::<ListHosts, _>(&segments, PageQuery::default(), list).await?
+    };
+    Ok(by_path(page))
+}
+
+/// Whoever looks for a host among all looks for its name. What is cut off stays newest first, as `--limit` says.
+fn by_path(mut page: Page<Host>) -> Page<Host> {
+    if page.next.is_none() {
+        page.items.sort_by(|one, other| one.path.cmp(&other.path));
     }
+    page
 }
 
 pub(crate) async fn get(client: &Client, host: &ScopeArg) -> Result<Host, CallError> {
@@ -114,7 +123,7 @@ async fn everywhere(client: &Client, list: ListArgs) -> Result<Page<Host>, CallE
         all.items.extend(page.items);
         all.next = all.next.or(page.next);
     }
-    Ok(all)
+    Ok(by_path(all))
 }
 
 fn confirmed(host: &ScopeArg) -> Result<bool, Failure> {

@@ -65,7 +65,7 @@ impl Login {
         let authority = self.authority(&url, profiles, profile).await?;
         let client = Client::new(&Credential { url: url.clone(), roots: vec![authority.clone()], key: None })?;
         let request = LoginRequest { email: self.email.clone(), password: self.password()? };
-        let answer = client.call::<LoginOperation>(&[], None, &Nothing {}, &request).await?;
+        let answer = client.call::<LoginOperation>(&[], None, &Nothing {}, &request).await.map_err(refused)?;
         let kept = Profile { url: url.into(), email: self.email.clone(), expires_at: Some(answer.expires_at), key: Some(answer.secret), ca: pem(&authority) };
         profiles.put(profile, kept)?;
         if output.is_table() {
@@ -100,6 +100,14 @@ impl Login {
             return Err(Failure::usage("there is no terminal to ask for the password on; pass --password-stdin"));
         }
         rpassword::prompt_password(format!("Password of {}: ", self.email)).map_err(unread)
+    }
+}
+
+/// Who is just signing in needs no hint to sign in.
+fn refused(error: CallError) -> Failure {
+    match error {
+        CallError::Problem(problem) if problem.kind == ProblemKind::Unauthenticated => Failure::failed(problem.detail),
+        error => error.into(),
     }
 }
 

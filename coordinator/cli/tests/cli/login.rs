@@ -96,6 +96,17 @@ async fn signing_out_forgets_the_credential_here_and_there() {
 }
 
 #[tokio::test]
+async fn a_key_alone_in_the_environment_is_used_at_the_profiles_coordinator() {
+    let (authority, mut operator) = (Authority::new(), Operator::new());
+    let coordinator = Coordinator::start(&authority, &NAMES, routes()).await;
+    sign_in(&operator, &coordinator, &["--ca-fingerprint", &authority.fingerprint()], PASSWORD).await;
+    coordinator.asked();
+    operator.set("LOOPBACK_KEY", "lbk_robot");
+    assert_eq!(operator.run(&["whoami"]).await.code, 0);
+    assert_eq!(coordinator.asked().pop().unwrap().authorization, "Bearer lbk_robot");
+}
+
+#[tokio::test]
 async fn a_wrong_password_keeps_nothing() {
     let (authority, operator) = (Authority::new(), Operator::new());
     let coordinator = Coordinator::start(&authority, &NAMES, routes()).await;

@@ -66,6 +66,17 @@ async fn a_command_that_is_not_understood_leaves_with_2_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_group_without_a_command_shows_what_it_has_also_when_the_environment_sets_options() {
+    let mut operator = Operator::new();
+    for _ in 0..2 {
+        let ran = operator.run(&["firewall"]).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+        assert!(ran.stderr.contains("Usage: loopback firewall") && ran.stderr.contains("Tell which rule decides a packet"), "{}", ran.stderr);
+        operator.set("LOOPBACK_OUTPUT", "json");
+    }
+}
+
+#[tokio::test]
 async fn who_is_not_signed_in_is_told_how_to() {
     let ran = Operator::new().run(&["host", "list", "acme"]).await;
     assert_eq!(ran.code, 1);

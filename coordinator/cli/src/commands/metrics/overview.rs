@@ -103,7 +103,11 @@ impl<'a> Overview<'a> {
             let now = format!("{} of {}", percent(newest(&course)?), bytes(size));
             Some(Line { what: format!("filesystem {}", label(available, "mountpoint")), now, course: sparkline(&course, Some(0.0), Some(1.0)) })
         };
-        self.series(FILES_AVAILABLE).into_iter().filter_map(line).collect()
+        // What is mounted more than once, as bind mounts are, is one filesystem; the shortest of its mount points names it, as in df.
+        let mut mounts = self.series(FILES_AVAILABLE);
+        mounts.sort_by_key(|mount| (label(mount, "mountpoint").len(), label(mount, "mountpoint")));
+        let mut devices = BTreeSet::new();
+        mounts.into_iter().filter(|mount| devices.insert(label(mount, "device"))).filter_map(line).collect()
     }
 
     /// Bytes per second of each device's counter.
@@ -160,8 +164,18 @@ impl<'a> Overview<'a> {
         sums
     }
 
+    /// An amount holds until the next sample, unless the host was silent in between: columns may be narrower than the time between two samples.
     fn columns(&self, series: &RangeSeries) -> Course {
-        self.with_point_before(series).split_off(1)
+        let mut course = self.with_point_before(series);
+        let seen: Vec<usize> = course.iter().enumerate().filter_map(|(column, value)| value.map(|_| column)).collect();
+        for pair in seen.windows(2) {
+            let [from, to] = *pair else { continue };
+            let held = course.get(from).copied().flatten();
+            if (to - from) as u64 * self.step_ms <= SILENCE_MS {
+                course.iter_mut().take(to).skip(from).for_each(|value| *value = held);
+            }
+        }
+        course.split_off(1)
     }
 
     /// The points by column, the newest last, and one before the first column.
@@ -212,7 +226,7 @@ mod tests {
     use loopback_api::Time;
     use loopback_api::metrics::{LatestMetrics, MetricsRange, RangeSeries, Sample};
 
-    use super::{CPU, FILES_AVAILABLE, FILES_SIZE, MEMORY_AVAILABLE, NETWORK_RECEIVED, Overview, bytes};
+    use super::{CPU, FILES_AVAILABLE, FILES_SIZE, LOAD, MEMORY_AVAILABLE, NETWORK_RECEIVED, Overview, bytes};
 
     const END: u64 = 1_700_000_000_000;
 
@@ -260,6 +274,22 @@ mod tests {
         let ranges = [(MEMORY_AVAILABLE, range(vec![available]))].into_iter().chain(files).collect();
         let samples = [("node_memory_MemTotal_bytes", 1_000.0), (MEMORY_AVAILABLE, 250.0), ("node_boot_time_seconds", 1_700_000_000.0 - 93_600.0)];
         assert_eq!(shown(&samples, ranges), ["memory = 75.0 % of 1000 B ▃▆", "filesystem / = 75.0 % of 2.0 KiB ▅▆", "uptime = 1 d 2 h "]);
+    }
+
+    #[test]
+    fn a_filesystem_mounted_twice_is_told_once_by_its_shortest_mount_point() {
+        let mount = |device, point| [("device", device), ("mountpoint", point)];
+        let mounts = [mount("/dev/sda1", "/run/netns"), mount("/dev/sdb1", "/srv"), mount("/dev/sda1", "/")];
+        let ranges = |values: &[f64]| range(mounts.iter().map(|mount| series(mount, values)).collect());
+        let lines = shown(&[], vec![(FILES_AVAILABLE, ranges(&[512.0])), (FILES_SIZE, ranges(&[1_024.0]))]);
+        assert_eq!(lines, ["filesystem / = 50.0 % of 1.0 KiB ▅", "filesystem /srv = 50.0 % of 1.0 KiB ▅"]);
+    }
+
+    #[test]
+    fn an_amount_holds_until_the_next_sample_but_not_over_a_silence() {
+        let mut sparse = series(&[], &[1.0, f64::NAN, 1.0, f64::NAN, f64::NAN, f64::NAN, 2.0]);
+        sparse.points.retain(|(_, value)| value.is_finite());
+        assert_eq!(shown(&[("node_load1", 2.0)], vec![(LOAD, range(vec![sparse]))]), ["load = 2.00 ▅▅▅   █"]);
     }
 
     #[test]
