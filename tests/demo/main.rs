@@ -6,6 +6,8 @@ mod scene;
 mod tour;
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
     match demo(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) if interrupted() => {
-            println!("interrupted; {}", remains(&arguments));
+            say(format!("interrupted; {}", remains(&arguments)));
             ExitCode::from(130)
         }
         Err(error) => {
@@ -50,10 +52,10 @@ fn demo(arguments: &Arguments) -> Result<()> {
     let mut lab = Lab::new()?;
     if arguments.keep {
         lab.keep_files();
-        println!("logs and state stay in {}", lab.directory().display());
+        say(format!("logs and state stay in {}", lab.directory().display()));
     }
     let mut fleet = scene::set(lab)?;
-    println!("everything runs after {:.1} s", started.elapsed().as_secs_f32());
+    say(format!("everything runs after {:.1} s", started.elapsed().as_secs_f32()));
     if arguments.check {
         check(fleet, arguments.keep)
     } else {
@@ -65,7 +67,7 @@ fn demo(arguments: &Arguments) -> Result<()> {
         });
         drop(fleet);
         if interrupted() {
-            println!("\nended; {}", remains(arguments));
+            say(format!("\nended; {}", remains(arguments)));
             return Ok(());
         }
         ended
@@ -77,10 +79,15 @@ fn tell_of_dead(fleet: &mut Fleet, known: &mut BTreeSet<String>) {
     for host in &mut fleet.hosts {
         let name = host.machine.name.clone();
         if host.check_alive().is_err() && known.insert(name.clone()) {
-            println!("\nthe agent of {name} has ended; what it did is in {}", host.machine.directory.join("agent.log").display());
-            println!("the firewall stays in its kernel; start it again: {name}-agent run");
+            say(format!("\nthe agent of {name} has ended; what it did is in {}", host.machine.directory.join("agent.log").display()));
+            say(format!("the firewall stays in its kernel; start it again: {name}-agent run"));
         }
     }
+}
+
+/// On standard output. Whoever closed the terminal wants an end, not a panic in the middle of cleaning up.
+fn say(text: impl Display) {
+    let _gone = writeln!(io::stdout(), "{text}");
 }
 
 fn remains(arguments: &Arguments) -> &'static str {
@@ -94,6 +101,6 @@ fn check(mut fleet: Fleet, keeps_files: bool) -> Result<()> {
     let own = format!("loopback-{}-", std::process::id());
     ensure!(!namespaces().iter().any(|name| name.starts_with(&own)), "a namespace is left behind");
     ensure!(keeps_files || !directory.exists(), "{} is left behind", directory.display());
-    println!("the tour holds: {steps} steps, and nothing is left behind");
+    say(format!("the tour holds: {steps} steps, and nothing is left behind"));
     Ok(())
 }

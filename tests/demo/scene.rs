@@ -10,6 +10,8 @@ use loopback_tests::program::program;
 use loopback_tests::rules::inbound;
 use serde_json::json;
 
+use crate::say;
+
 /// Often enough to see something soon.
 const SETTINGS: &str = "heartbeat_interval_ms = 1000\nmetrics_interval_ms = 2000";
 /// What the first host serves.
@@ -18,10 +20,10 @@ const SERVED_PORTS: [u16; 2] = [8080, 9090];
 /// Sets it.
 pub fn set(lab: Lab) -> Result<Fleet> {
     let mut fleet = Fleet::found(lab, SETTINGS)?;
-    println!("the coordinator answers at {}", fleet.coordinator.url());
+    say(format!("the coordinator answers at {}", fleet.coordinator.url()));
     for _ in 0..3 {
         let host = fleet.add_host()?;
-        println!("{} joined by its install line and is online", host.machine.name);
+        say(format!("{} joined by its install line and is online", host.machine.name));
     }
     let first = fleet.machine(0)?;
     for port in SERVED_PORTS {
@@ -56,7 +58,7 @@ fn set_firewalls(fleet: &Fleet) -> Result<()> {
     for host in &fleet.hosts {
         fleet.wait_applied(&path(&host.machine))?;
     }
-    println!("the firewalls are in the kernels of all hosts");
+    say("the firewalls are in the kernels of all hosts");
     Ok(())
 }
 
@@ -91,7 +93,7 @@ pub fn tell(fleet: &Fleet, remains: &str) {
         ("host-2-agent status".to_owned(), "a host's agent"),
     ];
     let things: String = things.iter().map(|(command, what)| format!("  {command:<50}{what}\n")).collect();
-    println!(
+    say(format!(
         "
 Signed in at {url} as {OWNER}, password \"{PASSWORD}\".
 Everything lives in network namespaces; in another terminal, as root:
@@ -104,5 +106,5 @@ Ctrl-C ends it, and {remains}.",
         url = fleet.coordinator.url(),
         commands = commands(fleet).display(),
         logs = fleet.lab.directory().display(),
-    );
+    ));
 }

@@ -11,6 +11,7 @@ use loopback_tests::process::run;
 use loopback_tests::program::repository_file;
 use loopback_tests::terminal::Terminal;
 
+use crate::say;
 use crate::scene::commands;
 
 const SECTION: &str = "## A first tour";
@@ -49,7 +50,7 @@ pub fn walk(fleet: &mut Fleet) -> Result<usize> {
     ensure!(blocks.len() == STEPS.len(), "the README's tour has {} blocks of commands, and {} are known here", blocks.len(), STEPS.len());
     for (block, step) in blocks.iter().zip(STEPS) {
         ensure!(block.starts_with(step.begins), "the README's tour says {block:?} where {:?} is known here", step.begins);
-        println!("$ {}", block.trim_end().replace('\n', "\n  "));
+        say(format!("$ {}", block.trim_end().replace('\n', "\n  ")));
         take(fleet, block, &step.proof)?;
     }
     prove_in_kernel(fleet)?;

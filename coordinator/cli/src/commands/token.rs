@@ -75,7 +75,7 @@ impl Command {
                 if output.is_table() {
                     let hosts = if minted.token.max_uses == 1 { "one host".to_owned() } else { format!("{} hosts", minted.token.max_uses) };
                     note(&format!(
-                        "Run this on the machine, as a user who may use sudo. It admits {hosts} until {} and is not shown again.",
+                        "Run this on the machine, as a user who may use sudo; root leaves `sudo` out. It admits {hosts} until {} and is not shown again.",
                         minted.token.expires_at
                     ));
                 }
