@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::setup::{self, AccountMade, NewAccount};
 use crate::config::{Config, DEFAULT_FILE, default_file};
-use crate::coordinator::{Coordinator, open_ca, open_storage};
+use crate::coordinator::{Coordinator, claim_state_dir, open_ca, open_storage};
 use crate::doctor::{self, Installation};
 use crate::password::{Passwords, generate};
 use crate::state_lock::StateLock;
@@ -152,6 +152,7 @@ async fn with_config(command: Command, config: Config) -> anyhow::Result<()> {
 async fn run(config: Config) -> anyhow::Result<()> {
     telemetry::start(&config.log)?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    claim_state_dir(&config.state_dir)?;
     let _lock = StateLock::take(&config.state_dir)?;
     let mut coordinator = Coordinator::start(config).await?;
     tokio::select! {

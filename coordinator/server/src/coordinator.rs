@@ -36,6 +36,7 @@ use crate::observed::Observed;
 use crate::password::{PasswordError, Passwords};
 use crate::reconcile::Desired;
 use crate::shell::Broker;
+use crate::state_lock;
 use crate::storage::{Storage, StorageError, host as host_rows};
 use crate::supervisor::{Supervisor, TaskEnded};
 
@@ -183,18 +184,26 @@ impl Coordinator {
 /// # Errors
 /// The directory or its databases.
 pub async fn open_storage(state_dir: &Path) -> Result<Storage, StartError> {
+    claim_state_dir(state_dir)?;
+    Ok(Storage::open(state_dir).await?)
+}
+
+/// Makes the state directory, for its owner alone, or finds that it is ours already.
+///
+/// # Errors
+/// It cannot be made, or holds somebody else's things.
+pub fn claim_state_dir(state_dir: &Path) -> Result<(), StartError> {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
     let private = || {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
         // Closing somebody else's directory would cut them off.
         let is_ours = ["coordinator.db", "ca"].iter().any(|ours| state_dir.join(ours).exists());
-        if !is_ours && std::fs::read_dir(state_dir)?.flatten().any(|entry| entry.file_name() != "lost+found") {
+        if !is_ours && std::fs::read_dir(state_dir)?.flatten().any(|entry| !["lost+found", state_lock::FILE].iter().any(|known| entry.file_name() == *known)) {
             return Err(std::io::Error::new(std::io::ErrorKind::DirectoryNotEmpty, "it holds other things than a coordinator's state"));
         }
         std::fs::set_permissions(state_dir, std::fs::Permissions::from_mode(0o700))
     };
-    private().map_err(|source| StartError::StateDir { path: state_dir.display().to_string(), source })?;
-    Ok(Storage::open(state_dir).await?)
+    private().map_err(|source| StartError::StateDir { path: state_dir.display().to_string(), source })
 }
 
 /// The certificate authority of a state directory, with a server certificate for the names this coordinator is reached by.

@@ -2,12 +2,13 @@
 //!
 //! The kernel holds the lock and lets it go with the process, however that ends. `setup` and `account` do not take it: they write only through the database.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-const FILE: &str = "lock";
+/// The lock, in the state directory.
+pub(crate) const FILE: &str = "lock";
 
 /// Held as long as it lives.
 #[derive(Debug)]
@@ -32,13 +33,12 @@ pub enum StateLockError {
 }
 
 impl StateLock {
-    /// Makes the directory if need be, and keeps other coordinators away.
+    /// Keeps other coordinators away from a claimed state directory.
     ///
     /// # Errors
     /// Another one runs on it, or it cannot be written.
     pub fn take(state_dir: &Path) -> Result<Self, StateLockError> {
         let at = |source| StateLockError::File { path: state_dir.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(at)?;
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(state_dir.join(FILE)).map_err(at)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
@@ -51,14 +51,15 @@ impl StateLock {
 #[cfg(test)]
 mod tests {
     use super::{StateLock, StateLockError};
+    use crate::coordinator::claim_state_dir;
 
     #[test]
     fn a_second_coordinator_is_kept_away_until_the_first_is_gone() {
-        let parent = tempfile::tempdir().unwrap();
-        let state_dir = parent.path().join("state");
-        let first = StateLock::take(&state_dir).unwrap();
-        assert!(matches!(StateLock::take(&state_dir), Err(StateLockError::Held(_))));
+        let state_dir = tempfile::tempdir().unwrap();
+        let first = StateLock::take(state_dir.path()).unwrap();
+        assert!(matches!(StateLock::take(state_dir.path()), Err(StateLockError::Held(_))));
         drop(first);
-        StateLock::take(&state_dir).unwrap();
+        StateLock::take(state_dir.path()).unwrap();
+        claim_state_dir(state_dir.path()).unwrap();
     }
 }
