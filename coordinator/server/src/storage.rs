@@ -100,7 +100,7 @@ impl Storage {
         self.writer.close().await;
     }
 
-    /// Tells which organization changed, after each commit of this process. A listener that lags looks at everything.
+    /// Tells which organization changed, after each commit of this process that did something; denials and failures wake nobody. A listener that lags looks at everything.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<OrganizationId> {
         self.changes.subscribe()
